@@ -1,0 +1,3 @@
+"""epigone: imitation studies of language models."""
+
+__version__ = "0.1.0"
