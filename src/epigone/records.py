@@ -142,7 +142,7 @@ class ScoreReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Output(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A model's answer to a prompt: a line of an outputs file. ``response`` is ``None`` unless status is ok or length."""
+    """A model's answer to a prompt: a line of an outputs file. ``response``: ``None`` unless ok or length."""
 
     id: str
     prompt: str
@@ -283,7 +283,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 class Results(Struct, frozen=True, kw_only=True):
-    """``results.json``: every estimate under a stable axis name, per model. No times or versions: same spec, same bytes.
+    """``results.json``: every estimate under a stable axis name, per model. No times, no versions.
 
     ``estimates[model][axis]``; ``gap_closed[student][axis]``; ``difference[student][axis]`` is student − base, paired;
     ``headline`` has ``style_closed`` and ``capability_closed`` of ``headline_models`` (largest broad arm, pooled).

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "epigone"
-LEVELS: dict[str, int] = {"errors": 0, "records": 0, "specs": 0, "disk": 1, "models": 2}
-LEVELS |= dict.fromkeys(("collect", "curate", "train", "evaluate", "compare", "report"), 3)
-LEVELS |= {"study": 4, "microworld": 5, "cli": 6}
+LEVELS: dict[str, int] = {"errors": 0, "records": 0, "specs": 1, "disk": 2, "models": 3}
+LEVELS |= dict.fromkeys(("collect", "curate", "train", "evaluate", "compare", "report"), 4)
+LEVELS |= {"study": 5, "microworld": 6, "cli": 7}
 TORCH = ("torch", "transformers", "safetensors", "tokenizers", "peft", "accelerate")
 TORCH_ROOMS = ("train/", "models/local", "microworld/")
 
