@@ -1,0 +1,19 @@
+"""Ask any model: an OpenAI-compatible endpoint, a model run here, or one served here."""
+
+from epigone.models.api_spec import ApiSpec, Price
+from epigone.models.budget import Budget, BudgetSpec
+from epigone.models.local_spec import LocalSpec
+from epigone.models.protocol import Progress, TextModel
+from epigone.models.request_cache import RequestCache, request_digest
+
+__all__ = [
+    "ApiSpec",
+    "Budget",
+    "BudgetSpec",
+    "LocalSpec",
+    "Price",
+    "Progress",
+    "RequestCache",
+    "TextModel",
+    "request_digest",
+]

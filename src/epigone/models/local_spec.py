@@ -1,0 +1,43 @@
+"""Which model to run on this machine, and how. Light: the engine itself is imported only when it is opened."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from epigone.specs import Spec
+
+__all__ = ["LocalSpec"]
+
+
+class LocalSpec(Spec):
+    """A Hugging Face causal language model, run by the engine in ``models/local``."""
+
+    hf: str
+    """A folder (safetensors or GGUF, with tokenizer) or a hub id."""
+
+    dtype: Literal["auto", "float64", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the weights. ``auto``: float32 on a CPU, bfloat16 on a GPU that has it. ``float64`` makes
+    results independent of batch composition to about 1e-12, for tiny models on a CPU."""
+
+    device: str = "auto"
+    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``."""
+
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads that torch may use, set for the whole process. ``None``: torch's own choice."""
+
+    batch_tokens: Annotated[int, Field(ge=1)] = 32_768
+    """How many cached positions (rows × context) one batch may hold. More is faster and takes more memory."""
+
+    batch_rows: Annotated[int, Field(ge=1)] = 256
+    """How many sequences are decoded side by side at most."""
+
+    max_context: Annotated[int, Field(ge=1)] | None = None
+    """Longest prompt + reply, in tokens. ``None``: what the model's configuration says."""
+
+    gguf_file: str | None = None
+    """Name of the GGUF file inside ``hf``; it is dequantized on loading. ``None``: safetensors."""
+
+    name: str | None = None
+    """The model's name, part of cache keys. ``None``: the folder's last part and the digest of its files."""

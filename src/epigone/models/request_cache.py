@@ -1,0 +1,173 @@
+"""Every paid answer, on disk before it is used: a SQLite file that several processes may share."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from epigone.disk import digest_json
+from epigone.errors import DiskError
+from epigone.records import Reply, Request, ScoreReply, ScoreRequest
+
+__all__ = ["CachedReply", "RequestCache", "request_digest"]
+
+ReplyT = TypeVar("ReplyT", Reply, ScoreReply)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS replies (
+    digest TEXT PRIMARY KEY,         -- of model name + canonical request (with sample index and seed)
+    model TEXT NOT NULL,
+    request TEXT NOT NULL,           -- canonical JSON, so that the file can be read without epigone
+    reply TEXT NOT NULL,
+    usd REAL NOT NULL,
+    prompt_tokens INTEGER,
+    completion_tokens INTEGER,
+    answered_at REAL NOT NULL        -- seconds since 1970
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (
+    batch_id TEXT PRIMARY KEY,       -- of the provider's batch endpoint
+    base_url TEXT NOT NULL,
+    model TEXT NOT NULL,
+    digests TEXT NOT NULL,           -- JSON array
+    collected INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+"""
+_LOOKUP_SIZE = 500
+
+
+def request_digest(model: str, request: Request | ScoreRequest) -> str:
+    """What makes two requests the same: the model's name and every field of the request, in canonical JSON."""
+    return digest_json([model, type(request).__name__, request])
+
+
+class CachedReply(Struct, frozen=True, kw_only=True):
+    """A reply on its way into the cache."""
+
+    digest: str
+    model: str
+    request: Request | ScoreRequest
+    reply: Reply | ScoreReply
+    usd: float = 0.0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class RequestCache:
+    """Replies by request digest. A reply that :meth:`put` returned from survives a kill and a power cut.
+
+    The file is in WAL mode: readers never wait, writers wait for one another for up to a minute.
+
+    Args:
+        path: the SQLite file; it is made, with its folder, when it does not exist.
+
+    Raises:
+        DiskError: the file cannot be made, or is no such cache.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.executescript(_SCHEMA)
+        except (sqlite3.Error, OSError) as error:
+            fix = "choose another file, or move this one away to start an empty cache"
+            raise DiskError(f"cannot be used as a request cache: {error}", where=str(self.path), fix=fix) from error
+
+    def get(self, digest: str) -> Reply | None:
+        """The reply with this digest, if it is there."""
+        return self.get_many([digest], Reply).get(digest)
+
+    def get_many(self, digests: Sequence[str], kind: type[ReplyT]) -> dict[str, ReplyT]:
+        """Those of the replies that are there, by digest."""
+        found: dict[str, ReplyT] = {}
+        decoder = msgspec.json.Decoder(kind)
+        for start in range(0, len(digests), _LOOKUP_SIZE):
+            some = list(digests[start : start + _LOOKUP_SIZE])
+            marks = ",".join("?" * len(some))
+            query = f"SELECT digest, reply FROM replies WHERE digest IN ({marks})"  # noqa: S608 - only question marks
+            with self._lock, _disk_errors(self.path):
+                rows = self._connection.execute(query, some).fetchall()
+            found |= {digest: decoder.decode(reply) for digest, reply in rows}
+        return found
+
+    def put(self, entries: Iterable[CachedReply]) -> None:
+        """Commit replies in one transaction; when this returns they are on the disk.
+
+        Raises:
+            DiskError: no space, or the file is locked for more than a minute; none of them is then stored.
+        """
+        rows = [_row(entry) for entry in entries]
+        with self._lock, _disk_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.executemany("INSERT OR REPLACE INTO replies VALUES (?,?,?,?,?,?,?,?)", rows)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+
+    def totals(self) -> tuple[int, float, int]:
+        """(replies, US dollars, tokens) of everything in the cache."""
+        query = (
+            "SELECT COUNT(*), COALESCE(SUM(usd), 0),"
+            " COALESCE(SUM(COALESCE(prompt_tokens, 0) + COALESCE(completion_tokens, 0)), 0) FROM replies"
+        )
+        with self._lock, _disk_errors(self.path):
+            replies, usd, tokens = self._connection.execute(query).fetchone()
+        return int(replies), float(usd), int(tokens)
+
+    def open_batches(self, base_url: str, model: str) -> list[tuple[str, list[str]]]:
+        """Batches handed to a provider and not yet collected: (batch id, request digests)."""
+        query = "SELECT batch_id, digests FROM batches WHERE base_url=? AND model=? AND collected=0"
+        with self._lock, _disk_errors(self.path):
+            rows = self._connection.execute(query, (base_url, model)).fetchall()
+        return [(batch, msgspec.json.decode(digests, type=list[str])) for batch, digests in rows]
+
+    def note_batch(self, batch_id: str, base_url: str, model: str, digests: Sequence[str]) -> None:
+        """Remember a batch as soon as the provider has accepted it."""
+        row = (batch_id, base_url, model, msgspec.json.encode(list(digests)).decode())
+        with self._lock, _disk_errors(self.path):
+            self._connection.execute("INSERT OR REPLACE INTO batches VALUES (?,?,?,?,0)", row)
+
+    def close_batch(self, batch_id: str) -> None:
+        """Mark a batch as collected."""
+        with self._lock, _disk_errors(self.path):
+            self._connection.execute("UPDATE batches SET collected=1 WHERE batch_id=?", (batch_id,))
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+
+def _row(entry: CachedReply) -> tuple[object, ...]:
+    request = msgspec.json.encode(entry.request, order="deterministic").decode()
+    reply = msgspec.json.encode(entry.reply, order="deterministic").decode()
+    tokens = (entry.prompt_tokens, entry.completion_tokens)
+    return (entry.digest, entry.model, request, reply, entry.usd, *tokens, time.time())
+
+
+class _disk_errors:  # noqa: N801 - used as a verb
+    """Turn SQLite's refusals into a :class:`DiskError` that names the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            fix = "free some space or end the process that holds the file, then run again: answers so far are kept"
+            raise DiskError(f"request cache: {error}", where=str(self._path), fix=fix) from error
