@@ -1,0 +1,1 @@
+"""What each stage's job does: read inputs, call one room, write its records. No logic of its own."""

@@ -1,0 +1,64 @@
+"""A model's free-text answers held against the teacher's (style, preference) and against known facts (claims)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from epigone.disk import read_jsonl, write_jsonl
+from epigone.evaluate.factuality import ClaimsSpec, claim_scores, read_knowledge
+from epigone.evaluate.factuality import check_claims as check_texts
+from epigone.evaluate.preference import JudgeSpec, judge_pairs, make_pairs
+from epigone.evaluate.style import style_items
+from epigone.records import Output
+from epigone.study.externals import attach
+from epigone.study.job import JobContext
+from epigone.study.jobs.asking import judge_model
+
+__all__ = ["check_claims", "judge", "style"]
+
+
+def style(context: JobContext) -> None:
+    """Write ``items.jsonl``: how each answer compares with the teacher's to the same prompt."""
+    teacher, other = _outputs(context.inputs["teacher"]), _outputs(context.inputs["other"])
+    rows = style_items(teacher, other, model="")
+    write_jsonl(context.folder / "items.jsonl", rows)
+
+
+class _JudgeParams(Struct, frozen=True):
+    judge: dict[str, Any]
+    seed: int
+
+
+def judge(context: JobContext) -> None:
+    """Write ``votes.jsonl``: every vote, also those that could not be read."""
+    params = context.params(_JudgeParams)
+    spec = attach(JudgeSpec, params.judge, context)
+    pairs = make_pairs(
+        _outputs(context.inputs["teacher"]), _outputs(context.inputs["other"]), student="", teacher="teacher"
+    )
+    with judge_model(context, spec) as model:
+        votes = judge_pairs(spec, pairs, model, seed=params.seed, progress=context.progress)
+    write_jsonl(context.folder / "votes.jsonl", votes)
+
+
+class _ClaimsParams(Struct, frozen=True):
+    claims: dict[str, Any]
+
+
+def check_claims(context: JobContext) -> None:
+    """Write ``claims.jsonl`` (each claim with its place and verdict) and ``items.jsonl`` (one row an answer)."""
+    params = context.params(_ClaimsParams)
+    knowledge = read_knowledge(attach(ClaimsSpec, params.claims, context))
+    outputs = _outputs(context.inputs["other"])
+    claims = check_texts(knowledge, outputs)
+    write_jsonl(context.folder / "claims.jsonl", [replace(claim, model="") for claim in claims])
+    rows = claim_scores(claims, outputs)
+    write_jsonl(context.folder / "items.jsonl", [replace(row, model="") for row in rows])
+
+
+def _outputs(folder: Path) -> list[Output]:
+    return read_jsonl(folder / "outputs.jsonl", Output)
