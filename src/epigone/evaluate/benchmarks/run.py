@@ -1,0 +1,274 @@
+"""Benchmarks: lm-eval's tasks asked of any of our models, one :class:`ItemScore` for each item."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from epigone.disk import digest_json, read_json, write_json
+from epigone.errors import SpecError
+from epigone.evaluate.benchmarks.items_file import read_items, write_items
+from epigone.evaluate.benchmarks.process import accepted_answers
+from epigone.evaluate.benchmarks.requests import (
+    StopRule,
+    answer_of,
+    generation_request,
+    likelihood_of,
+    score_request,
+    stop_rule,
+)
+from epigone.evaluate.benchmarks.spec import BenchmarkSpec
+from epigone.evaluate.benchmarks.task_files import LoadedTask, TaskItem, load_tasks
+from epigone.models.protocol import Progress, TextModel
+from epigone.records import ItemScore, ItemStatus
+
+__all__ = ["EvaluationText", "evaluation_texts", "run_benchmarks"]
+
+CHUNK_ITEMS = 512  # items asked for at once when results are kept on disk: what a crash may lose of local work
+
+
+class EvaluationText(NamedTuple):
+    """A scored item's own words, for decontamination."""
+
+    benchmark: str
+    item: str
+    prompt: str
+    answers: tuple[str, ...]
+
+
+def evaluation_texts(specs: Sequence[BenchmarkSpec], seed: int) -> list[EvaluationText]:
+    """The scored items of all benchmarks: question without examples, and accepted answers."""
+    return [
+        EvaluationText(task.name, item.id, item.question, _answers(item))
+        for task in load_tasks(specs, seed=seed)
+        for item in task.items
+    ]
+
+
+def run_benchmarks(
+    model: TextModel,
+    specs: Sequence[BenchmarkSpec | LoadedTask],
+    *,
+    chat: bool,
+    seed: int,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> list[ItemScore]:
+    """Score a model: tasks in order, items in the order of their file.
+
+    Args:
+        specs: benchmarks, or tasks already loaded by :func:`load_tasks` with the same seed (to score several models).
+        chat: whether the prompt travels as one user message, with the model's turn tokens around it (teachers and
+            students) or as plain text (bases).
+        seed: draws the few-shot examples and items, and seeds sampling.
+        out: a folder for ``items.parquet`` and ``evaluation.json``; scored items in it are not asked again.
+
+    Raises:
+        SpecError, DataError: from loading the tasks; ``out`` holds results of another model, seed or setting.
+        EndpointError, BudgetExceeded: from the model; everything scored so far is in ``out``.
+    """
+    tasks = [task if isinstance(task, LoadedTask) else load_tasks([task], seed=seed)[0] for task in specs]
+    ledger = _Ledger(out, _record(model, tasks, chat=chat, seed=seed))
+    total, done = sum(len(task.items) for task in tasks), 0
+    results: list[ItemScore] = []
+    for task in tasks:
+        asked = _Asked(model, task, chat, seed)
+        digests = {item.id: asked.digest(item) for item in task.items}
+        kept = {item.id: found for item in task.items if (found := ledger.find(task.name, item.id, digests[item.id]))}
+        pending = [item for item in task.items if item.id not in kept]
+        done += len(kept)
+        for chunk in _chunks(pending, CHUNK_ITEMS if out else max(len(pending), 1)):
+            before = done
+
+            def report(part: int, whole: int | None, before: int = before, size: int = len(chunk)) -> None:
+                if progress:
+                    progress(before + (size * part // whole if whole else 0), total)
+
+            scored = asked.score(chunk, digests, report)
+            kept |= {row.item: row for row in scored}
+            ledger.add(scored)
+            done += len(chunk)
+        results += [kept[item.id] for item in task.items]
+    return results
+
+
+class _Asked:
+    """One task put to one model: instances out, item scores back."""
+
+    def __init__(self, model: TextModel, task: LoadedTask, chat: bool, seed: int) -> None:
+        self.model, self.task, self.chat, self.seed = model, task, chat, seed
+        self.kind = task.harness.OUTPUT_TYPE
+        self.rule = stop_rule(getattr(task.harness.config, "generation_kwargs", None) or {})
+        self.repeats = int(task.harness.config.repeats or 1)
+
+    def digest(self, item: TaskItem) -> str:
+        """What was asked, the same for every model: prompt, choices, stop rule."""
+        arguments = [list(instance.args) for instance in self._instances(item, chat=False)]
+        return digest_json([self.kind, arguments, self.repeats])
+
+    def score(self, items: Sequence[TaskItem], digests: Mapping[str, str], progress: Progress) -> list[ItemScore]:
+        """Ask for all items at once; lm-eval's filters and metrics score those that were answered."""
+        instances = [self._instances(item, chat=self.chat) for item in items]
+        flat = [instance for group in instances for instance in group]
+        statuses = self._ask_text(flat, progress) if self.kind == "generate_until" else self._ask_score(flat, progress)
+        answered = [instance for instance in flat if statuses[id(instance)] == "ok"]
+        self.task.harness._instances = answered  # where lm-eval's filters look for them
+        if answered:
+            self.task.harness.apply_filters()
+        return [
+            self._item_score(item, group, [statuses[id(instance)] for instance in group], digests[item.id])
+            for item, group in zip(items, instances, strict=True)
+        ]
+
+    def _instances(self, item: TaskItem, *, chat: bool) -> list[Any]:
+        made = self.task.harness.construct_requests(
+            doc=item.doc,
+            ctx=item.context,
+            metadata=(self.task.name, item.id, self.repeats),
+            apply_chat_template=chat,
+        )
+        return made if isinstance(made, list) else [made]
+
+    def _ask_text(self, flat: Sequence[Any], progress: Progress) -> dict[int, ItemStatus]:
+        """Generate ``repeats`` answers for each instance; the status of an instance is that of its worst answer."""
+        rules: list[StopRule] = [stop_rule(instance.args[1]) for instance in flat]
+        requests = [
+            generation_request(instance.args[0], rule, chat=self.chat, seed=self.seed, sample=sample)
+            for instance, rule in zip(flat, rules, strict=True)
+            for sample in range(self.repeats)
+        ]
+        replies = iter(self.model.generate(requests, progress))
+        statuses: dict[int, ItemStatus] = {}
+        for instance, rule in zip(flat, rules, strict=True):
+            drawn = list(islice(replies, self.repeats))
+            answers = [answer_of(reply, rule) for reply in drawn]
+            instance.resps = [text for text, _ in answers]
+            instance.cut_share = sum(reply.status == "length" for reply in drawn) / self.repeats
+            statuses[id(instance)] = next((status for _, status in answers if status != "ok"), "ok")
+        return statuses
+
+    def _ask_score(self, flat: Sequence[Any], progress: Progress) -> dict[int, ItemStatus]:
+        """Log-probabilities of the continuations; a rolling request scores its text from the beginning."""
+        rolling = self.kind == "loglikelihood_rolling"
+        pairs = [("", instance.args[0]) if rolling else instance.args[:2] for instance in flat]
+        replies = self.model.score([score_request(*pair, chat=self.chat and not rolling) for pair in pairs], progress)
+        statuses: dict[int, ItemStatus] = {}
+        for instance, reply in zip(flat, replies, strict=True):
+            found = likelihood_of(reply)
+            instance.resps = [found[0] if rolling and found else found]
+            statuses[id(instance)] = "failed" if found is None else "ok"
+        return statuses
+
+    def _item_score(
+        self, item: TaskItem, group: Sequence[Any], statuses: Sequence[ItemStatus], digest: str
+    ) -> ItemScore:
+        status: ItemStatus = next((one for one in statuses if one != "ok"), "ok")
+        scores: dict[str, float] = {}
+        if status == "ok":
+            names = list(group[0].filtered_resps)
+            for name in names:
+                found = self.task.harness.process_results(item.doc, [one.filtered_resps[name] for one in group])
+                suffix = f",{name}" if len(names) > 1 else ""  # lm-eval's own way to name a metric of several filters
+                scores |= {f"{key}{suffix}": float(value) for key, value in found.items() if _is_number(value)}
+            if self.kind == "generate_until":
+                scores["cut"] = group[0].cut_share
+        raw, extracted = self._shown(group, status)
+        return ItemScore(
+            model=self.model.name,
+            task=self.task.name,
+            item=item.id,
+            scores=scores,
+            status=status,
+            cluster=item.cluster,
+            prompt_digest=digest,
+            raw=raw,
+            extracted=extracted,
+            reference=item.reference,
+        )
+
+    def _shown(self, group: Sequence[Any], status: ItemStatus) -> tuple[str | None, str | None]:
+        """(raw answer, extracted answer), for people: the text, or each choice with its log-probability."""
+        if self.kind == "generate_until":
+            texts = [text for text in group[0].resps if text is not None]
+            if not texts:
+                return None, None
+            raw = texts[0] if self.repeats == 1 else json.dumps(texts, ensure_ascii=False)
+            scoring = self.task.scoring
+            if status != "ok" or scoring is not None:
+                return raw, scoring.extract(texts[0]) if scoring else None
+            return raw, str(next(iter(group[0].filtered_resps.values())))
+        if status != "ok" or self.kind != "multiple_choice":
+            return None, None
+        choices = {instance.args[1].strip(): round(instance.resps[0][0], 4) for instance in group}
+        return json.dumps(choices, ensure_ascii=False), max(choices, key=choices.__getitem__)
+
+
+class _Ledger:
+    """Scored items on disk, so that a run that was stopped goes on. Without a folder it remembers nothing."""
+
+    def __init__(self, folder: Path | None, record: dict[str, object]) -> None:
+        self._folder = folder
+        self._rows: dict[tuple[str, str], ItemScore] = {}
+        if folder is None:
+            return
+        described, items = folder / "evaluation.json", folder / "items.parquet"
+        if items.is_file() and described.is_file():
+            before = read_json(described, dict[str, Any])
+            for key in ("model", "chat", "seed"):
+                if before.get(key) != record[key]:
+                    fix = "choose another folder, or remove this one"
+                    found = f"the folder holds results with {key} = {before.get(key)!r}, not {record[key]!r}"
+                    raise SpecError(found, where=str(folder), fix=fix)
+            self._rows = {(row.task, row.item): row for row in read_items(items)}
+            record["tasks"] = before.get("tasks", {}) | record["tasks"]
+        write_json(described, record)
+
+    def find(self, task: str, item: str, digest: str) -> ItemScore | None:
+        """A row that was scored with the same prompt and rules."""
+        row = self._rows.get((task, item))
+        return row if row is not None and row.status == "ok" and row.prompt_digest == digest else None
+
+    def add(self, rows: Iterable[ItemScore]) -> None:
+        """Keep rows, whole file at a time: it is never half written."""
+        self._rows |= {(row.task, row.item): row for row in rows}
+        if self._folder is not None:
+            write_items(self._folder / "items.parquet", self._rows.values())
+
+
+def _record(model: TextModel, tasks: Sequence[LoadedTask], *, chat: bool, seed: int) -> dict[str, Any]:
+    """What was done, for the reader of the results: stop rules, lengths and extraction are equal for all models."""
+    return {
+        "model": model.name,
+        "chat": chat,
+        "seed": seed,
+        "tasks": {
+            task.name: {
+                "task": task.spec.task,
+                "kind": task.harness.OUTPUT_TYPE,
+                "shots": int(task.harness.config.num_fewshot or 0),
+                "items": len(task.items),
+                "generation": dict(getattr(task.harness.config, "generation_kwargs", None) or {}),
+                "samples": int(task.harness.config.repeats or 1),
+                "scoring": type(task.scoring).__name__ if task.scoring else "lm-eval",
+                "prompts": digest_json([item.context for item in task.items]),
+            }
+            for task in tasks
+        },
+    }
+
+
+def _answers(item: TaskItem) -> tuple[str, ...]:
+    if isinstance(item.doc.get("choices"), list) or ("answer" not in item.doc and "answers" not in item.doc):
+        return (item.reference,)
+    return tuple(accepted_answers(item.doc))
+
+
+def _chunks(items: Sequence[TaskItem], size: int) -> list[Sequence[TaskItem]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) or type(value).__name__ in ("float64", "float32", "int64", "bool_")
