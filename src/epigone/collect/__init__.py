@@ -1,0 +1,38 @@
+"""Imitation data: prompts go to a teacher and come back as conversations, or a dump of dialogues is read."""
+
+from epigone.collect.answer import AnswerSpec, answer, answer_requests
+from epigone.collect.collected import Collected, write_collected
+from epigone.collect.pairs import PairFormat, QuestionAnswer, normalise_question, parse_pairs, read_seeds
+from epigone.collect.prompts import read_prompts
+from epigone.collect.summaries import (
+    PassageSummary,
+    SummariesSpec,
+    read_examples,
+    read_passages,
+    summary_requests,
+    write_summaries,
+)
+from epigone.collect.synthesize import SynthesizeSpec, synthesize, synthesize_requests
+
+__all__ = [
+    "AnswerSpec",
+    "Collected",
+    "PairFormat",
+    "PassageSummary",
+    "QuestionAnswer",
+    "SummariesSpec",
+    "SynthesizeSpec",
+    "answer",
+    "answer_requests",
+    "normalise_question",
+    "parse_pairs",
+    "read_examples",
+    "read_passages",
+    "read_prompts",
+    "read_seeds",
+    "summary_requests",
+    "synthesize",
+    "synthesize_requests",
+    "write_collected",
+    "write_summaries",
+]
