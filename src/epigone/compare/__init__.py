@@ -1,5 +1,8 @@
 """Scores and votes to estimates: intervals, gap closed, win rates, agreement, curves, hypothesis tests."""
 
+from epigone.compare.axes import preference_axes, style_axes
+from epigone.compare.comparison import CompareSpec, compare
+from epigone.compare.hypotheses import HypothesesSpec
 from epigone.compare.measurements import Measurements
 
-__all__ = ["Measurements"]
+__all__ = ["CompareSpec", "HypothesesSpec", "Measurements", "compare", "preference_axes", "style_axes"]

@@ -1,0 +1,192 @@
+"""From all that was measured to ``results.json``: estimates, differences, gaps closed, the headline, the findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import Field
+
+from epigone.compare.arms import Arm, Cast
+from epigone.compare.axes import preference_axes
+from epigone.compare.draws import Draws, Undefined, difference, mean_of
+from epigone.compare.estimates import closed_form, from_draws
+from epigone.compare.evidence import Evidence
+from epigone.compare.findings import judge_findings
+from epigone.compare.hypotheses import HypothesesSpec, hypotheses
+from epigone.compare.intervals import mean_interval, wilson
+from epigone.compare.measurements import Measurements
+from epigone.compare.paired import paired_difference
+from epigone.compare.preference import preference_scores
+from epigone.compare.scores import read_tables
+from epigone.errors import DataError
+from epigone.records import Axis, Estimate, Results
+from epigone.specs import Spec
+
+__all__ = ["RESULTS_FORMAT", "CompareSpec", "compare"]
+
+RESULTS_FORMAT = 1
+
+
+class CompareSpec(Spec):
+    """How estimates are made."""
+
+    resamples: int = Field(2000, ge=100)
+    """Bootstrap resamples, of the items and (nested) of the seeds."""
+
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    """Confidence of every interval; findings are tested one-sided at (1 − confidence)/2."""
+
+    hypotheses: HypothesesSpec = HypothesesSpec()
+    """Margins of the six findings."""
+
+
+def compare(measured: Measurements, spec: CompareSpec = CompareSpec(), *, seed: int) -> Results:
+    """Every estimate of a study. The same measurements in any order, and the same seed, give the same results.
+
+    Seeds of one arm are pooled into an entry of its own, beside the single models. Preference axes follow from the
+    votes; those that ``measured.axes`` does not name are added.
+
+    Raises:
+        DataError: rows of an unknown model, a row twice, two teachers, a student whose base is missing.
+    """
+    cast = Cast(measured.models)
+    _check_models(measured, cast)
+    named = {axis.name for axis in measured.axes}
+    axes = measured.axes + tuple(axis for axis in preference_axes(measured.votes) if axis.name not in named)
+    rows = [*measured.items, *preference_scores(measured.votes)]
+    tables = read_tables(rows, seed=seed, resamples=spec.resamples)
+    evidence = Evidence(cast, tables, seed=seed, resamples=spec.resamples, confidence=spec.confidence)
+    work = _Comparison(evidence, cast, axes, spec.confidence)
+    pooled = tuple(arm.info for arm in cast.arms if len(arm.members) > 1)
+    everyone = measured.models + pooled
+    students = tuple(model for model in everyone if model.role == "student")
+    headline_arms = cast.largest_broad_arms()
+    family = hypotheses(evidence, axes, spec.hypotheses)
+    return Results(
+        format=RESULTS_FORMAT,
+        study=measured.study,
+        seed=seed,
+        models=everyone,
+        axes=axes,
+        estimates={model.name: work.estimates(model.name) for model in everyone},
+        difference={model.name: work.differences(model.name) for model in students},
+        gap_closed={model.name: work.gaps_closed(model.name) for model in students},
+        headline=work.headline(headline_arms),
+        headline_models=tuple(arm.info.name for arm in headline_arms),
+        findings=judge_findings(family, spec.confidence),
+        notes=_notes(cast, axes),
+    )
+
+
+def _check_models(measured: Measurements, cast: Cast) -> None:
+    known = {model.name for model in cast.models}
+    used = {row.model for row in measured.items} | {vote.student for vote in measured.votes}
+    unknown = sorted(used - known)
+    if unknown:
+        fix = f"add it to the models, or remove its rows; known: {', '.join(sorted(known))}"
+        raise DataError("scores of a model that is not listed", where=f"model '{unknown[0]}'", fix=fix)
+
+
+class _Comparison:
+    """Turns evidence into estimates: closed forms for single models, the joint bootstrap for all else."""
+
+    def __init__(self, evidence: Evidence, cast: Cast, axes: Sequence[Axis], confidence: float) -> None:
+        self.evidence, self.cast, self.axes, self.confidence = evidence, cast, axes, confidence
+
+    def estimates(self, name: str) -> dict[str, Estimate]:
+        """Axis to estimate, for the axes on which ``name`` was asked anything."""
+        found: dict[str, Estimate] = {}
+        for axis in self.axes:
+            if self.evidence.measured(axis, name):
+                found[axis.name] = self._level(axis, name, self.evidence.alone(axis, name))
+        return found
+
+    def differences(self, student: str) -> dict[str, Estimate]:
+        """Axis to student − base, paired."""
+        base = self.cast.base_of(student)
+        if base is None:
+            return {}
+        found: dict[str, Estimate] = {}
+        for axis in self.axes:
+            if self.evidence.measured(axis, student) and self.evidence.measured(axis, base):
+                found[axis.name] = self._paired(axis, student, base, self.evidence.difference(axis, student, base))
+        return found
+
+    def gaps_closed(self, student: str) -> dict[str, Estimate]:
+        """Axis to (S − B)/(T − B), or the reason why there is no ratio."""
+        return {
+            axis.name: from_draws(
+                self.evidence.gap_closed(axis, student), self.confidence, "(S − B)/(T − B), items resampled jointly"
+            )
+            for axis in self.axes
+            if self.evidence.measured(axis, student)
+        }
+
+    def headline(self, arms: Sequence[Arm]) -> dict[str, Estimate]:
+        """``style_closed``, ``capability_closed``, ``style_minus_capability`` of the first arm, ``…@arm`` of others."""
+        found: dict[str, Estimate] = {}
+        for number, arm in enumerate(arms):
+            suffix = "" if number == 0 else f"@{arm.info.name}"
+            style, style_method = self._closed(arm, ("style",))
+            capability, capability_method = self._closed(arm, ("capability", "factuality"))
+            found[f"style_closed{suffix}"] = from_draws(style, self.confidence, style_method)
+            found[f"capability_closed{suffix}"] = from_draws(capability, self.confidence, capability_method)
+            both: Draws | Undefined = Undefined("one of the two is undefined")
+            if isinstance(style, Draws) and isinstance(capability, Draws):
+                both = difference(style, capability)
+            method = "style closed − capability closed"
+            found[f"style_minus_capability{suffix}"] = from_draws(both, self.confidence, method)
+        return found
+
+    def _closed(self, arm: Arm, kinds: tuple[str, ...]) -> tuple[Draws | Undefined, str]:
+        """Mean gap closed over the headline axes of ``kinds`` that have one, and which were refused."""
+        axes = [axis for axis in self.axes if axis.headline and axis.kind in kinds]
+        closed = {axis.name: self.evidence.gap_closed(axis, arm.info.name) for axis in axes}
+        defined = {name: draws for name, draws in closed.items() if isinstance(draws, Draws)}
+        refused = [name for name in closed if name not in defined]
+        if not defined:
+            reasons = [f"{name}: {draws.reason}" for name, draws in closed.items() if isinstance(draws, Undefined)]
+            return Undefined("; ".join(reasons) or f"no headline axis of kind {kinds[0]}"), ""
+        method = f"mean gap closed over {', '.join(defined)}"
+        if refused:
+            method += f" (no ratio for {', '.join(refused)})"
+        return mean_of(list(defined.values())), method
+
+    def _level(self, axis: Axis, name: str, draws: Draws | Undefined) -> Estimate:
+        single = self.evidence.paired_values(axis, [name])
+        if isinstance(draws, Undefined) or single is None:
+            return from_draws(draws, self.confidence, "r" if axis.unit == "r" else "mean")
+        (values,), clusters = single
+        if clusters is None and np.isin(values, (0.0, 1.0)).all():
+            interval = wilson(int(values.sum()), len(values), self.confidence)
+            return closed_form(interval, draws.n_scored, draws.n_total, f"share; Wilson {self.confidence:.0%}")
+        interval = mean_interval(values, clusters, self.confidence)
+        return closed_form(interval, draws.n_scored, draws.n_total, f"mean; {self._t(draws, clusters is not None)}")
+
+    def _paired(self, axis: Axis, student: str, base: str, draws: Draws | Undefined) -> Estimate:
+        both = self.evidence.paired_values(axis, [student, base])
+        if isinstance(draws, Undefined) or both is None:
+            return from_draws(draws, self.confidence, "paired difference to the base")
+        (ours, theirs), clusters = both
+        interval = paired_difference(ours, theirs, clusters, self.confidence)
+        method = (
+            f"paired difference to the base; {self._t(draws, clusters is not None)}; one seed: seed variance unknown"
+        )
+        return closed_form(interval, draws.n_scored, draws.n_total, method)
+
+    def _t(self, draws: Draws, clustered: bool) -> str:
+        return f"t {self.confidence:.0%}" + (f", {draws.units} clusters" if clustered else "")
+
+
+def _notes(cast: Cast, axes: Sequence[Axis]) -> tuple[str, ...]:
+    """What a reader of the numbers has to know."""
+    notes: list[str] = []
+    single = [arm.info.name for arm in cast.arms if len(arm.members) == 1]
+    if single:
+        notes.append(f"one training seed each, so that their intervals hold items only: {', '.join(single)}")
+    if cast.ceiling is None and any(axis.kind == "style" for axis in axes):
+        notes.append("no second teacher sample: the style ceiling is unknown, and with it style closed")
+    if cast.teacher is None:
+        notes.append("no teacher among the models: gaps cannot be closed")
+    return tuple(notes)

@@ -1,0 +1,60 @@
+"""Draws and intervals to the records that ``results.json`` holds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from epigone.compare.draws import Draws, Undefined
+from epigone.compare.intervals import Interval
+from epigone.records import Estimate
+
+__all__ = ["closed_form", "from_draws", "rounded"]
+
+
+def rounded(value: float | None) -> float | None:
+    """Ten significant digits: what is written must not depend on the last bits of a sum."""
+    return None if value is None else float(f"{value:.10g}") + 0.0
+
+
+def from_draws(quantity: Draws | Undefined, confidence: float, what: str) -> Estimate:
+    """An estimate with its percentile interval; where undefined, ``method`` is the reason."""
+    if isinstance(quantity, Undefined):
+        return Estimate(
+            value=None,
+            low=None,
+            high=None,
+            n_scored=quantity.n_scored,
+            n_total=quantity.n_total,
+            method=quantity.reason,
+        )
+    value, low, high = quantity.interval(confidence)
+    method = f"{what}; percentile bootstrap {confidence:.0%}, {len(quantity.draws)} resamples"
+    if low is None:
+        method = f"{what}; no interval: a single independent unit"
+    elif quantity.by_items is not None:
+        method += f"; seeds nested: se over items {np.std(quantity.by_items, ddof=1):.3g}"
+        if quantity.seed_values is not None:
+            seeds = quantity.seed_values
+            method += f", sd between {len(seeds)} seeds {np.std(seeds, ddof=1):.3g}"
+    return Estimate(
+        value=rounded(value),
+        low=rounded(low),
+        high=rounded(high),
+        n_scored=quantity.n_scored,
+        n_total=quantity.n_total,
+        method=method,
+    )
+
+
+def closed_form(interval: Interval, n_scored: int, n_total: int, method: str) -> Estimate:
+    """An estimate whose interval has a formula."""
+    if interval.low is None:
+        method += "; no interval: a single independent unit"
+    return Estimate(
+        value=rounded(interval.value),
+        low=rounded(interval.low),
+        high=rounded(interval.high),
+        n_scored=n_scored,
+        n_total=n_total,
+        method=method,
+    )

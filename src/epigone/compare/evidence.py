@@ -1,0 +1,138 @@
+"""The joint bootstrap behind every estimate: any axis, any model or arm, on the items that a comparison shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from epigone.compare.arms import Cast
+from epigone.compare.axes import CORRELATIONS, split_axis
+from epigone.compare.draws import Draws, Undefined, difference, generator, mean_of, pool_seeds, seed_noise
+from epigone.compare.gap import ratio
+from epigone.compare.intervals import FloatArray, IntArray
+from epigone.compare.scores import BoolArray, TaskTable
+from epigone.records import Axis
+
+__all__ = ["Evidence"]
+
+
+class Evidence:
+    """Draws on demand. All draws of one axis come from the same resampled items; tasks are resampled apart."""
+
+    def __init__(
+        self, cast: Cast, tables: dict[str, TaskTable], *, seed: int, resamples: int, confidence: float
+    ) -> None:
+        self.cast, self.tables, self.confidence = cast, tables, confidence
+        self._seed, self._resamples = seed, resamples
+        self._cache: dict[tuple[str, str, bytes], Draws | Undefined] = {}
+        self._noise: dict[str, FloatArray] = {}
+
+    def alone(self, axis: Axis, name: str) -> Draws | Undefined:
+        """A model or arm on all the items that it has scores for; each seed of an arm on its own."""
+        return self._pooled(axis, name, lambda member: self._mask(axis, [member]))
+
+    def jointly(self, axis: Axis, names: Sequence[str]) -> list[Draws | Undefined]:
+        """Several models or arms on the items that every one of them, and every seed of an arm, has scores for."""
+        members = [member for name in names for member in self.cast.members(name)]
+        mask = self._mask(axis, members)
+        return [self._pooled(axis, name, lambda _: mask) for name in names]
+
+    def measured(self, axis: Axis, name: str) -> bool:
+        """Whether ``name`` was asked anything on this axis."""
+        return self.alone(axis, name).n_total > 0
+
+    def difference(self, axis: Axis, first: str, second: str) -> Draws | Undefined:
+        """first − second, paired on their common items, in the axis's own direction."""
+        a, b = self.jointly(axis, [first, second])
+        if isinstance(a, Undefined) or isinstance(b, Undefined):
+            return _first_undefined((first, second), (a, b))
+        return difference(a, b)
+
+    def gain(self, axis: Axis, first: str, second: str) -> Draws | Undefined:
+        """first − second with the sign that makes better positive."""
+        found = self.difference(axis, first, second)
+        return found if axis.higher_is_better or isinstance(found, Undefined) else found.scaled(-1.0)
+
+    def gap_closed(self, axis: Axis, student: str) -> Draws | Undefined:
+        """(S − B)/(T − B) on the items that base, student and teacher (or ceiling) have in common."""
+        base, far = self.cast.base_of(student), self.cast.far_end(axis)
+        if base is None:
+            return Undefined("no ratio: the student's base is not known")
+        if far is None:
+            missing = "second teacher sample to give the ceiling" if axis.kind != "capability" else "teacher"
+            return Undefined(f"no ratio: no {missing}")
+        for name in (student, base, far):
+            if not self.measured(axis, name):
+                return Undefined(f"no ratio: {name} was not measured on this axis")
+        s, b, t = self.jointly(axis, [student, base, far])
+        if isinstance(s, Undefined) or isinstance(b, Undefined) or isinstance(t, Undefined):
+            return _first_undefined((student, base, far), (s, b, t))
+        return ratio(s, b, t, self.confidence)
+
+    def mean_gain(self, axes: Sequence[Axis], first: str, second: str) -> Draws | Undefined:
+        """The mean over ``axes`` of first − second, better positive."""
+        return mean_or_undefined([self.gain(axis, first, second) for axis in axes])
+
+    def paired_values(self, axis: Axis, names: Sequence[str]) -> tuple[list[FloatArray], IntArray | None] | None:
+        """Item scores of single models on their common items, (n,) each, and the items' clusters, for closed forms.
+
+        ``None`` for an axis that is no mean, or an arm of several seeds: these have no closed form here.
+        """
+        task, metric = split_axis(axis.name)
+        if axis.name in CORRELATIONS or task not in self.tables or any(len(self.cast.members(n)) > 1 for n in names):
+            return None
+        table, mask = self.tables[task], self._mask(axis, names)
+        clusters = table.unit_of_item[mask] if table.clustered else None
+        return [table.column(name, metric)[mask] for name in names], clusters
+
+    def _mask(self, axis: Axis, members: Sequence[str]) -> BoolArray:
+        task, metric = split_axis(axis.name)
+        table = self.tables.get(task)
+        if table is None:
+            return np.zeros(0, dtype=bool)
+        needed = CORRELATIONS.get(axis.name, (metric,))
+        mask: BoolArray = np.logical_and.reduce([table.scored(member, needed) for member in members])
+        return mask
+
+    def _pooled(self, axis: Axis, name: str, mask_of: Callable[[str], BoolArray]) -> Draws | Undefined:
+        members = self.cast.members(name)
+        parts: list[Draws] = []
+        for member in members:
+            part = self._single(axis, member, mask_of(member))
+            if isinstance(part, Undefined):
+                return part if len(members) == 1 else Undefined(f"{member}: {part.reason}", 0, part.n_total)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else pool_seeds(parts, self._noise_of(name, len(parts)))
+
+    def _single(self, axis: Axis, model: str, mask: BoolArray) -> Draws | Undefined:
+        task, metric = split_axis(axis.name)
+        if task not in self.tables:
+            return Undefined("not measured")
+        key = (axis.name, model, mask.tobytes())
+        if key not in self._cache:
+            table = self.tables[task]
+            pair = CORRELATIONS.get(axis.name)
+            self._cache[key] = table.correlation(model, pair, mask) if pair else table.mean(model, metric, mask)
+        return self._cache[key]
+
+    def _noise_of(self, arm: str, seeds: int) -> FloatArray:
+        """One set of draws per arm, the same on every axis: its seeds vary together in all that is measured."""
+        if arm not in self._noise:
+            self._noise[arm] = seed_noise(seeds, self._resamples, generator(self._seed, "seeds", arm))
+        return self._noise[arm]
+
+
+def mean_or_undefined(parts: Sequence[Draws | Undefined]) -> Draws | Undefined:
+    """The mean of all ``parts``; undefined where one is, or where there is none."""
+    if not parts:
+        return Undefined("nothing to average")
+    defined = [part for part in parts if isinstance(part, Draws)]
+    if len(defined) < len(parts):
+        return next(part for part in parts if isinstance(part, Undefined))
+    return mean_of(defined)
+
+
+def _first_undefined(names: Sequence[str], parts: Sequence[Draws | Undefined]) -> Undefined:
+    name, part = next((n, p) for n, p in zip(names, parts, strict=True) if isinstance(p, Undefined))
+    return Undefined(f"{name}: {part.reason}", part.n_scored, part.n_total)

@@ -1,0 +1,164 @@
+"""Item scores as arrays: one table a task, models × items, and the bootstrap draws of any axis from it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from epigone.compare.draws import Draws, Undefined, generator, resample_counts
+from epigone.compare.intervals import FloatArray, IntArray
+from epigone.errors import DataError
+from epigone.records import ItemScore
+
+__all__ = ["TaskTable", "read_tables"]
+
+BLOCK_CELLS = 4_000_000  # resample counts become floats this many at a time (32 MB)
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """The scores of one task; its n items are sorted by id, so that the order of the rows is of no consequence.
+
+    ``columns[model, metric]`` (n,): NaN where there is no such score. ``asked[model]`` (n,): whether there is a row.
+    ``unit_of_item`` (n,) indexes the C independent units: clusters, or the items themselves where none are named.
+    ``counts`` (R, C): how often each unit occurs in each resample; one set for all models, so all draws are joint.
+    """
+
+    items: tuple[str, ...]
+    columns: dict[tuple[str, str], FloatArray]
+    asked: dict[str, BoolArray]
+    unit_of_item: IntArray
+    counts: npt.NDArray[np.uint16]
+
+    @property
+    def clustered(self) -> bool:
+        """Whether several items share a unit."""
+        return bool(self.counts.shape[1] < len(self.items))
+
+    def column(self, model: str, metric: str) -> FloatArray:
+        """Scores (n,) of ``model``, NaN where missing."""
+        found = self.columns.get((model, metric))
+        return found if found is not None else np.full(len(self.items), np.nan)
+
+    def scored(self, model: str, metrics: Sequence[str]) -> BoolArray:
+        """Which items (n,) have all of ``metrics`` for ``model``."""
+        mask = np.ones(len(self.items), dtype=bool)
+        for metric in metrics:
+            mask &= ~np.isnan(self.column(model, metric))
+        return mask
+
+    def n_total(self, model: str) -> int:
+        """How many items ``model`` was asked."""
+        return int(self.asked[model].sum()) if model in self.asked else 0
+
+    def mean(self, model: str, metric: str, mask: BoolArray) -> Draws | Undefined:
+        """The mean of ``metric`` over the items in ``mask`` (n,), with its draws."""
+        n = int(mask.sum())
+        if n == 0:
+            return Undefined("no item was scored", 0, self.n_total(model))
+        values = np.where(mask, self.column(model, metric), 0.0)
+        return self._statistic(np.stack([mask.astype(float), values], axis=1), _weighted_mean, model, n)
+
+    def correlation(self, model: str, metrics: tuple[str, str], mask: BoolArray) -> Draws | Undefined:
+        """Pearson's r between two metrics over the items in ``mask`` (n,), with its draws."""
+        n = int(mask.sum())
+        if n < 3:
+            return Undefined("fewer than three items to correlate", n, self.n_total(model))
+        x, y = (np.where(mask, self.column(model, metric), 0.0) for metric in metrics)
+        x, y = (np.where(mask, v - v[mask].mean(), 0.0) for v in (x, y))  # centred: the sums below then cancel little
+        if not x.any() or not y.any():
+            return Undefined("no correlation: one of the two is constant", n, self.n_total(model))
+        features = np.stack([mask.astype(float), x, y, x * x, y * y, x * y], axis=1)
+        return self._statistic(features, _pearson, model, n)
+
+    def _statistic(
+        self, features: FloatArray, of_sums: Callable[[FloatArray], FloatArray], model: str, n: int
+    ) -> Draws:
+        """``of_sums`` of the features' (n, k) sums, on the data and on each resample."""
+        units = self.counts.shape[1]
+        by_unit = features
+        if self.clustered:
+            by_unit = np.zeros((units, features.shape[1]))
+            np.add.at(by_unit, self.unit_of_item, features)
+        present = int(np.count_nonzero(by_unit[:, 0]))
+        rows = max(1, BLOCK_CELLS // units)
+        blocks = [self.counts[i : i + rows].astype(np.float64) @ by_unit for i in range(0, len(self.counts), rows)]
+        draws = of_sums(np.concatenate(blocks))
+        value = float(of_sums(by_unit.sum(axis=0, keepdims=True))[0])
+        # A resample without a single scored item (only where few are scored) repeats the estimate.
+        return Draws(value, np.where(np.isnan(draws), value, draws), present, n, self.n_total(model))
+
+
+def _weighted_mean(sums: FloatArray) -> FloatArray:
+    """(R, 2) of count and sum to the mean (R,); NaN for an empty resample."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean: FloatArray = sums[:, 1] / sums[:, 0]
+    return mean
+
+
+def _pearson(sums: FloatArray) -> FloatArray:
+    """(R, 6) of count, Σx, Σy, Σx², Σy², Σxy to r (R,); NaN where a resample is constant."""
+    n, x, y, xx, yy, xy = sums.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        covariance = xy - x * y / n
+        spread = np.sqrt(np.maximum(xx - x * x / n, 0.0) * np.maximum(yy - y * y / n, 0.0))
+        r: FloatArray = np.where(spread > 0, covariance / spread, np.nan)
+    return np.clip(r, -1.0, 1.0)
+
+
+def read_tables(rows: Iterable[ItemScore], *, seed: int, resamples: int) -> dict[str, TaskTable]:
+    """One :class:`TaskTable` a task. Several samples of an item (``sample`` 0, 1, …) are averaged, metric by metric.
+
+    Raises:
+        DataError: a row given twice; an item that stands in two clusters.
+    """
+    by_task: dict[str, list[ItemScore]] = defaultdict(list)
+    for row in rows:
+        by_task[row.task].append(row)
+    return {task: _table(task, by_task[task], seed, resamples) for task in sorted(by_task)}
+
+
+def _table(task: str, rows: list[ItemScore], seed: int, resamples: int) -> TaskTable:
+    items = tuple(sorted({row.item for row in rows}))
+    position = {item: index for index, item in enumerate(items)}
+    unit_of_item = _units(task, rows, items)
+    seen: set[tuple[str, str, int]] = set()
+    sums: dict[tuple[str, str], FloatArray] = {}
+    counts: dict[tuple[str, str], FloatArray] = {}
+    asked: dict[str, BoolArray] = {}
+    for row in sorted(rows, key=lambda row: (row.model, row.item, row.sample)):
+        key = (row.model, row.item, row.sample)
+        if key in seen:
+            where = f"model '{row.model}', task '{task}', item '{row.item}', sample {row.sample}"
+            raise DataError("scored twice", where=where, fix="keep one of the two rows")
+        seen.add(key)
+        index = position[row.item]
+        asked.setdefault(row.model, np.zeros(len(items), dtype=bool))[index] = True
+        for metric, value in row.scores.items():
+            if not np.isfinite(value):
+                where = f"model '{row.model}', task '{task}', item '{row.item}'"
+                raise DataError(f"'{metric}' is {value}", where=where, fix="leave out a score that could not be taken")
+            column = (row.model, metric)
+            sums.setdefault(column, np.zeros(len(items)))[index] += value
+            counts.setdefault(column, np.zeros(len(items)))[index] += 1
+    columns = {key: np.where(counts[key] > 0, sums[key] / np.maximum(counts[key], 1), np.nan) for key in sums}
+    drawn = resample_counts(int(unit_of_item.max()) + 1, resamples, generator(seed, "items", task))
+    return TaskTable(items, columns, asked, unit_of_item, drawn.astype(np.uint16))
+
+
+def _units(task: str, rows: list[ItemScore], items: tuple[str, ...]) -> IntArray:
+    """The index (n,) of the independent unit that each item belongs to: its cluster, or itself where it names none."""
+    cluster: dict[str, str] = {}
+    for row in rows:
+        if row.cluster is not None and cluster.setdefault(row.item, row.cluster) != row.cluster:
+            problem = f"in two clusters, '{cluster[row.item]}' and '{row.cluster}'"
+            raise DataError(problem, where=f"task '{task}', item '{row.item}'", fix="give each item one cluster")
+    names = [("cluster", cluster[item]) if item in cluster else ("item", item) for item in items]
+    index = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([index[name] for name in names], dtype=np.int64)
