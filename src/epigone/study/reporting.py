@@ -12,7 +12,7 @@ from epigone.study.job import Job
 from epigone.study.measured import BASE, STUDENT, TEACHER, Measured
 from epigone.study.plan import Plan
 from epigone.study.spec import StudySpec
-from epigone.study.store import Store
+from epigone.study.store import Manifest, Store
 from epigone.train import TrainRecord
 
 __all__ = ["gather_report"]
@@ -47,6 +47,10 @@ def gather_report(spec: StudySpec, plan: Plan, store: Store, results: Results) -
         environment=tuple(environment),
         links=(("results.json", "../results.json"), ("study.yaml", "../study.yaml"), ("plan.json", "../plan.json")),
     )
+
+
+def _row(job: Job, manifest: Manifest) -> JobRow:
+    return JobRow(stage=job.stage, name=job.title, status="done", seconds=manifest.seconds)
 
 
 def _summary(spec: StudySpec, results: Results) -> str:
