@@ -6,7 +6,7 @@ for a summary of a new passage. Source: The False Promise of Imitating Proprieta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -107,7 +107,6 @@ def write_summaries(
     seed: int,
     source: str,
     terms: str = "",
-    exclude: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Collected:
     """Ask ``model`` to summarize each passage.
@@ -116,10 +115,9 @@ def write_summaries(
     paying again for the others.
 
     Args:
-        exclude: passages of the evaluation that must not enter the data; compared by ``normalise_question``.
         progress: called with (passages done, total where known) after each round.
 
-    Drops: ``empty_passage``, ``duplicate`` (the same passage again), ``evaluation_item``, ``too_long`` (does not fit
+    Drops: ``empty_passage``, ``duplicate`` (the same passage again), ``too_long`` (does not fit
     with one example), ``length``, ``content_filter``, ``refused``, ``failed``, ``empty_reply``.
 
     Raises:
@@ -128,7 +126,7 @@ def write_summaries(
     prompts = _Prompts(spec, examples, model, seed)
     total = len(passages) if isinstance(passages, Sequence) else None
     usage, drops, conversations, curve = Usage(), list[Drop](), list[Conversation](), [(0, 0)]
-    taken = {normalise_question(passage): "evaluation_item" for passage in exclude} | {"": "empty_passage"}
+    taken = {"": "empty_passage"}
     for batch in rounds(enumerate(passages), spec.requests_per_round):
         asked: list[tuple[str, str, Request]] = []
         for number, passage in batch:
