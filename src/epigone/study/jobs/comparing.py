@@ -98,7 +98,7 @@ def _describe(context: JobContext, params: _CompareParams, model: Measured) -> M
         base=model.arm.base,
         data=model.arm.data,
         data_kind="local" if data.kind == "local" else "broad",
-        amount_tokens=facts.imitation_tokens,
+        amount_tokens=model.arm.amount if isinstance(model.arm.amount, int) else facts.imitation_tokens,
         replay=model.arm.replay,
         seed=model.arm.seed,
         trained_tokens=record.tokens,
