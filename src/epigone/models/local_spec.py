@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from epigone.disk import digest_file, digest_json
 from epigone.specs import Spec
 
-__all__ = ["LocalSpec"]
+__all__ = ["LocalSpec", "model_name"]
+
+_WEIGHT_SUFFIXES = {".safetensors", ".gguf", ".bin", ".json", ".jinja", ".model", ".txt"}
+_NOT_THE_MODEL = {"train.json", "trainer_state.json", "README.md"}
 
 
 class LocalSpec(Spec):
@@ -41,3 +46,22 @@ class LocalSpec(Spec):
 
     name: str | None = None
     """The model's name, part of cache keys. ``None``: the folder's last part and the digest of its files."""
+
+
+def model_name(spec: LocalSpec) -> str:
+    """The spec's own name, or the folder's last part with a digest of weights, configuration and tokenizer.
+
+    A model trained again under the same path has another name, so no cache gives it the old one's replies. Number
+    format and device are not part of it.
+    """
+    if spec.name is not None:
+        return spec.name
+    folder = Path(spec.hf).expanduser()
+    if not folder.is_dir():
+        return spec.hf
+    if spec.gguf_file is not None:
+        files = [folder / spec.gguf_file] if (folder / spec.gguf_file).is_file() else []
+    else:
+        files = [file for file in sorted(folder.iterdir()) if file.suffix in _WEIGHT_SUFFIXES and file.is_file()]
+    parts = [(file.name, digest_file(file)) for file in files if file.name not in _NOT_THE_MODEL]
+    return f"{folder.resolve().name}@{digest_json(parts)[:12]}"

@@ -1,0 +1,155 @@
+"""A model's forward pass over right-aligned rows that may share a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from epigone.models.local.slab import Slab
+
+__all__ = ["Forward", "Prefilled"]
+
+_FAR = 2**31 - 1
+
+
+class Prefilled:
+    """Rows after their prompts: ``[shared prefix][padding][the row's own tokens]`` in ``slab``.
+
+    Attributes:
+        logits: (rows, kept, vocabulary), for the last ``kept`` tokens of each row.
+        slab: the keys and values.
+        prefix: columns of the shared prefix.
+        padding: padding columns of each row.
+    """
+
+    def __init__(self, logits: torch.Tensor, slab: Slab, prefix: int, padding: list[int]) -> None:
+        self.logits, self.slab, self.prefix, self.padding = logits, slab, prefix, padding
+
+    def columns(self, row: int) -> list[int]:
+        """Where the row's tokens lie, first to last."""
+        return [*range(self.prefix), *range(self.prefix + self.padding[row], self.slab.end)]
+
+
+class Forward:
+    """Calls a transformers model with explicit positions and masks, so that padding changes nothing.
+
+    A padding column is given a position beyond every query, so one comparison of positions makes the mask: causal,
+    padding and sliding window at once.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.device: torch.device = model.device
+        self.dtype: torch.dtype = model.dtype
+        config = model.config.get_text_config()
+        self.vocabulary: int = config.vocab_size
+        self.window: int | None = getattr(config, "sliding_window", None)
+        layer_types = set(getattr(config, "layer_types", None) or ())
+        self.masks_by_layer_type = "sliding_attention" in layer_types
+        self.slides_everywhere = not layer_types and self.window is not None
+        self.adds_masks = config._attn_implementation == "eager"
+        self._prefix: tuple[tuple[int, ...], Slab] | None = None
+
+    def step(self, tokens: torch.Tensor, positions: torch.Tensor, mask: Any, slab: Slab, kept: int) -> torch.Tensor:
+        """One forward pass.
+
+        Args:
+            tokens: (rows, q) ids.
+            positions: (rows, q).
+            mask: what :meth:`mask` gave.
+            slab: holds what came before; advanced by q.
+            kept: for how many last tokens logits are wanted.
+
+        Returns:
+            (rows, kept, vocabulary) logits.
+        """
+        output = self.model(
+            input_ids=tokens,
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=slab,
+            use_cache=True,
+            logits_to_keep=kept,
+        )
+        slab.advance(tokens.shape[1])
+        logits: torch.Tensor = output.logits
+        return logits
+
+    def mask(self, queries: torch.Tensor, keys: torch.Tensor) -> Any:
+        """What each query may see.
+
+        Args:
+            queries: (rows, q) positions.
+            keys: (rows, columns) positions, padding at a position beyond all.
+
+        Returns:
+            (rows, 1, q, columns), or one such mask a layer type, as the architecture asks for it.
+        """
+        seen = keys[:, None, None, :] <= queries[:, None, :, None]
+        if self.window is None or not (self.masks_by_layer_type or self.slides_everywhere):
+            return self._as_wanted(seen)
+        near = seen & (queries[:, None, :, None] - keys[:, None, None, :] < self.window)
+        if self.slides_everywhere:
+            return self._as_wanted(near)
+        return {"full_attention": self._as_wanted(seen), "sliding_attention": self._as_wanted(near)}
+
+    def step_mask(self, seen: torch.Tensor, column: int) -> Any:
+        """The mask of a decoding step whose rows are aligned at the right.
+
+        Args:
+            seen: (rows, column + 1), false where a row has not begun.
+            column: where the new token stands.
+        """
+        allowed = seen[:, None, None, :]
+        if self.window is None or not (self.masks_by_layer_type or self.slides_everywhere):
+            return self._as_wanted(allowed)
+        near = allowed & (column - torch.arange(column + 1, device=self.device) < self.window)
+        if self.slides_everywhere:
+            return self._as_wanted(near)
+        return {"full_attention": self._as_wanted(allowed), "sliding_attention": self._as_wanted(near)}
+
+    def _as_wanted(self, allowed: torch.Tensor) -> torch.Tensor:
+        if not self.adds_masks:
+            return allowed
+        lowest = torch.finfo(self.dtype).min
+        return torch.zeros(allowed.shape, dtype=self.dtype, device=self.device).masked_fill(~allowed, lowest)
+
+    def prefill(self, rows: Sequence[Sequence[int]], prefix: int, kept: int) -> Prefilled:
+        """Read prompts that share their first ``prefix`` tokens; the prefix is computed once.
+
+        Args:
+            rows: token ids; each longer than ``prefix``.
+            kept: for how many last tokens of each row logits are wanted; no more than its own tokens.
+        """
+        own = [len(row) - prefix for row in rows]
+        width = max(own)
+        padding = [width - size for size in own]
+        shared = self._prefix_slab(tuple(rows[0][:prefix])) if prefix else None
+        slab = Slab(len(rows), prefix + width, like=shared)
+        if shared is not None:
+            slab.share(shared)
+        tokens = torch.tensor([[0] * pad + list(row[prefix:]) for pad, row in zip(padding, rows, strict=True)])
+        columns = torch.arange(width)[None] - torch.tensor(padding)[:, None]  # (rows, width); padding is negative
+        queries = (columns.clamp(min=0) + prefix).to(self.device)
+        own_keys = torch.where(columns < 0, _FAR, columns + prefix)
+        keys = torch.cat([torch.arange(prefix)[None].expand(len(rows), -1), own_keys], 1).to(self.device)
+        # A padding query may see the first real key, so that no row of the attention is empty.
+        logits = self.step(tokens.to(self.device), queries, self.mask(queries, keys), slab, kept)
+        return Prefilled(logits, slab, prefix, padding)
+
+    def _prefix_slab(self, prefix: tuple[int, ...]) -> Slab:
+        """The prefix as a slab of one row; the last one asked for is remembered."""
+        if self._prefix is None or self._prefix[0] != prefix:
+            self._prefix = None
+            slab = Slab(1, len(prefix))
+            positions = torch.arange(len(prefix), device=self.device)[None]
+            tokens = torch.tensor([prefix], device=self.device)
+            self.step(tokens, positions, self.mask(positions, positions), slab, 1)
+            self._prefix = (prefix, slab)
+        return self._prefix[1]
+
+    def forget(self) -> None:
+        """Free the remembered prefix."""
+        self._prefix = None
