@@ -1,0 +1,124 @@
+"""What a curation is given and gives back: frozen records, the counterpart of :mod:`epigone.records` for this room."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+from msgspec import Struct
+
+from epigone.records import Conversation, Drop
+
+__all__ = ["Curated", "Diversity", "EvaluationText", "FunnelRow", "Match", "Nested", "Notes", "SimilarPair"]
+
+
+class EvaluationText(Struct, frozen=True, kw_only=True):
+    """One evaluation item as decontamination sees it: its own question (no few-shot examples) and its gold answers."""
+
+    benchmark: str
+    item: str
+    prompt: str
+    answers: tuple[str, ...] = ()
+
+
+class Match(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An evaluation text found again in the training data: one line of the audit file.
+
+    ``measure`` and ``value``: sentence BLEU in percent, or the number of consecutive words in common. ``part`` is the
+    side of the evaluation item; ``turn`` is the index of the training message. ``dropped`` says which side gave way.
+    """
+
+    benchmark: str
+    item: str
+    part: Literal["prompt", "answer"]
+    conversation: str
+    turn: int
+    measure: Literal["bleu", "ngrams"]
+    value: float
+    dropped: Literal["training", "evaluation", "neither"]
+    evaluation_text: str
+    training_text: str
+
+
+class FunnelRow(Struct, frozen=True, kw_only=True):
+    """What one step received and kept; ``reasons`` counts its drops."""
+
+    step: str
+    received: int
+    kept: int
+    reasons: dict[str, int]
+
+
+class SimilarPair(Struct, frozen=True, kw_only=True):
+    """A query, its most similar other query, and the BLEU (0 … 100) of the first against the second."""
+
+    bleu: float
+    query: str
+    other: str
+
+
+class Diversity(Struct, frozen=True, kw_only=True):
+    """How alike the queries are: for each the BLEU (0 … 100) to its most similar other query.
+
+    ``mean``: over ``n_queries`` queries, or over ``n_sampled`` of them (each still compared with all), then with a 95 %
+    interval. ``None``: fewer than two distinct queries. ``histogram``: counts in ten bins of width 10 from 0 to 100.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    n_queries: int
+    n_sampled: int
+    histogram: tuple[int, ...]
+    most_similar: tuple[SimilarPair, ...]
+
+
+class Curated(Struct, frozen=True, kw_only=True):
+    """The outcome of a curation.
+
+    ``excluded_items``: (benchmark, item) pairs that the recipe removes from evaluation (``drop: evaluation``).
+    ``statistics``: counts by stable name, such as ``clean.html_to_text``.
+    ``notices``: sentences for a person, such as how many evaluation texts were too short to check.
+    """
+
+    conversations: tuple[Conversation, ...]
+    drops: tuple[Drop, ...]
+    funnel: tuple[FunnelRow, ...]
+    audit: tuple[Match, ...] = ()
+    excluded_items: tuple[tuple[str, str], ...] = ()
+    diversity: Diversity | None = None
+    statistics: dict[str, float] = {}
+    notices: tuple[str, ...] = ()
+
+
+class Nested(Struct, frozen=True, kw_only=True):
+    """One order of the conversations and, for each amount, how many of them from the front make it up.
+
+    ``order``: indices into the conversations given. ``prefix[amount]``: the smallest number of conversations whose
+    tokens reach the amount; ``tokens[amount]``: the tokens that these hold, at least the amount.
+    """
+
+    order: tuple[int, ...]
+    prefix: dict[int, int]
+    tokens: dict[int, int]
+
+
+class Notes:
+    """What a step writes down beside its records: counters and audit matches. Mutable, local to one chunk, merged
+    after.
+
+    Counters are integers, so that the merged result does not depend on how the work was cut.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.matches: list[Match] = []
+        self.notices: list[str] = []
+        self.diversity: Diversity | None = None
+
+    def merge(self, other: Notes) -> None:
+        """Add another chunk's notes; chunks come in input order."""
+        self.counts.update(other.counts)
+        self.matches.extend(other.matches)
+        self.notices.extend(other.notices)
+        self.diversity = other.diversity or self.diversity

@@ -1,0 +1,253 @@
+"""Run a recipe: conversations in, conversations and reasoned drops out, chunk by chunk, with flat memory and fixed
+order.
+
+Steps are of two kinds. A *chunk step* treats each conversation by itself, and consecutive ones run together over
+chunks on any number of workers. A *stream step* must see all conversations (deduplication) and runs here. Records
+stay in input order and every count is an integer, so that the result does not depend on where the work was done.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from epigone.curate.clean import Clean, CleanSpec
+from epigone.curate.curated import Curated, EvaluationText, FunnelRow, Notes
+from epigone.curate.decontaminate import Decontaminate, DecontaminateSpec
+from epigone.curate.deduplicate import Deduplicate, DeduplicateSpec
+from epigone.curate.diversity import DiversitySpec, MeasureDiversity
+from epigone.curate.language import Language, LanguageSpec
+from epigone.curate.recipe import CurateSpec, StepSpec
+from epigone.curate.workers import Here, Workers, open_workers
+from epigone.records import Conversation, Drop
+
+__all__ = ["Curation", "curate"]
+
+_CHUNK_RECORDS, _CHUNK_CHARS = 512, 4_000_000
+
+Record = Conversation | Drop
+
+
+class ChunkStep(Protocol):
+    """A step that treats each conversation by itself; it travels to workers."""
+
+    def run(self, chunk: Sequence[Conversation], notes: Notes) -> Iterable[Record]: ...
+
+
+class StreamStep(Protocol):
+    """A step that sees all conversations, once and in order."""
+
+    def run(self, stream: Iterable[Conversation], notes: Notes) -> Iterable[Record]: ...
+
+
+@dataclass
+class _Tally:
+    """A funnel row while it is counted."""
+
+    received: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+def curate(
+    spec: CurateSpec,
+    conversations: Iterable[Record],
+    *,
+    seed: int,
+    evaluation: Sequence[EvaluationText] = (),
+    workers: int = 1,
+) -> Curated:
+    """Apply the recipe's steps in order.
+
+    ``conversations`` may hold :class:`Drop` records of an earlier stage (an importer's); they are kept and counted as
+    steps of their own. Where ``evaluation`` is given and the recipe has no ``decontaminate`` step, matches are
+    audited at the end and nothing is dropped for them.
+
+    Args:
+        workers: processes on this machine; the result does not depend on it.
+    """
+    curation = Curation(spec, seed=seed, evaluation=evaluation, workers=open_workers(workers))
+    kept: list[Conversation] = []
+    drops: list[Drop] = []
+    for record in curation.stream(conversations):
+        if isinstance(record, Conversation):
+            kept.append(record)
+        else:
+            drops.append(record)
+    return curation.result(kept, drops)
+
+
+class Curation:
+    """One run of a recipe as a stream; :meth:`result` tells, after the stream has ended, what happened."""
+
+    def __init__(
+        self,
+        spec: CurateSpec,
+        *,
+        seed: int,
+        evaluation: Sequence[EvaluationText] = (),
+        workers: Workers | None = None,
+    ) -> None:
+        self.workers = workers or Here()
+        self.notes = Notes()
+        self._seed = seed
+        self._evaluation = evaluation
+        self._tallies: list[tuple[str, _Tally]] = []
+        self._earlier: dict[str, Counter[str]] = {}
+        self._steps = spec.steps
+        if evaluation and not any(step.name == "decontaminate" for step in spec.steps):
+            audit = StepSpec(decontaminate=DecontaminateSpec(drop="neither"))
+            self._steps = (*spec.steps, audit)
+            self.notes.notices.append(
+                "the recipe has no decontaminate step: matches with the evaluation were listed, none was dropped"
+            )
+
+    def stream(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Conversations that stay and drops, in order."""
+        flow = self._intake(records)
+        together: list[tuple[ChunkStep, _Tally]] = []
+        for step in self._steps:
+            built = self._build(step)
+            tally = _Tally()
+            self._tallies.append((step.name, tally))
+            if isinstance(built, Deduplicate | MeasureDiversity):
+                flow = self._through_stream(built, tally, self._through_chunks(together, flow))
+                together = []
+            else:
+                together.append((built, tally))
+        return self._through_chunks(together, flow)
+
+    def result(self, kept: Sequence[Conversation], drops: Sequence[Drop]) -> Curated:
+        """What the stream amounted to; ``kept`` and ``drops`` are whatever part of it the caller holds in memory."""
+        rows = [
+            FunnelRow(step=name, received=0, kept=0, reasons=dict(sorted(reasons.items())))
+            for name, reasons in sorted(self._earlier.items())
+        ]
+        for name, tally in self._tallies:
+            dropped = sum(tally.reasons.values())
+            reasons = dict(sorted(tally.reasons.items()))
+            rows.append(FunnelRow(step=name, received=tally.received, kept=tally.received - dropped, reasons=reasons))
+        excluded = {(match.benchmark, match.item) for match in self.notes.matches if match.dropped == "evaluation"}
+        return Curated(
+            conversations=tuple(kept),
+            drops=tuple(drops),
+            funnel=tuple(rows),
+            audit=tuple(self.notes.matches),
+            excluded_items=tuple(sorted(excluded)),
+            diversity=self.notes.diversity,
+            statistics={name: float(count) for name, count in sorted(self.notes.counts.items()) if count},
+            notices=tuple(self.notes.notices),
+        )
+
+    def _build(self, step: StepSpec) -> ChunkStep | Deduplicate | MeasureDiversity:
+        match step.settings:
+            case CleanSpec() as settings:
+                return Clean(settings)
+            case DeduplicateSpec() as settings:
+                return Deduplicate(settings)
+            case LanguageSpec() as settings:
+                return Language(settings)
+            case DiversitySpec() as settings:
+                return MeasureDiversity(settings, seed=self._seed, workers=self.workers)
+            case DecontaminateSpec() as settings:
+                built = Decontaminate(settings, self._evaluation)
+                self._say_what_is_checked(built)
+                return built
+        raise AssertionError(f"no step is built from {type(step.settings).__name__}")
+
+    def _say_what_is_checked(self, step: Decontaminate) -> None:
+        if not self._evaluation:
+            self.notes.notices.append("decontaminate: no evaluation texts were given, so nothing was checked")
+        elif step.too_short:
+            self.notes.notices.append(
+                f"decontaminate ({step.spec.measure}): {step.too_short:,} evaluation texts were too short to check"
+            )
+
+    def _intake(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Count an earlier stage's drops and refuse text that no file or tokenizer can hold."""
+        for record in records:
+            checked = record if isinstance(record, Drop) else _refuse_unwritable(record)
+            if isinstance(checked, Drop):
+                self._earlier.setdefault(checked.step, Counter())[checked.reason] += 1
+            yield checked
+
+    def _through_chunks(self, steps: Sequence[tuple[ChunkStep, _Tally]], flow: Iterator[Record]) -> Iterator[Record]:
+        if not steps:
+            yield from flow
+            return
+        job = _ChunkJob([(name, step) for (step, _), name in zip(steps, self._names_of(steps), strict=True)])
+        for records, tallies, notes in self.workers.map(job, _chunks(flow)):
+            self.notes.merge(notes)
+            for (_, total), part in zip(steps, tallies, strict=True):
+                total.received += part.received
+                total.reasons.update(part.reasons)
+            yield from records
+
+    def _names_of(self, steps: Sequence[tuple[ChunkStep, _Tally]]) -> list[str]:
+        names = {id(tally): name for name, tally in self._tallies}
+        return [names[id(tally)] for _, tally in steps]
+
+    def _through_stream(self, step: StreamStep, tally: _Tally, flow: Iterator[Record]) -> Iterator[Record]:
+        passing: list[Drop] = []
+
+        def conversations() -> Iterator[Conversation]:
+            for record in flow:
+                if isinstance(record, Drop):
+                    passing.append(record)
+                else:
+                    tally.received += 1
+                    yield record
+
+        for record in step.run(conversations(), self.notes):
+            yield from passing
+            passing.clear()
+            if isinstance(record, Drop):
+                tally.reasons[record.reason] += 1
+            yield record
+        yield from passing
+
+
+class _ChunkJob:
+    """Consecutive chunk steps as one function of a chunk, for a worker."""
+
+    def __init__(self, steps: list[tuple[str, ChunkStep]]) -> None:
+        self.steps = steps
+
+    def __call__(self, chunk: list[Record]) -> tuple[list[Record], list[_Tally], Notes]:
+        notes = Notes()
+        records, tallies = chunk, []
+        for _, step in self.steps:
+            staying = [record for record in records if isinstance(record, Conversation)]
+            tally = _Tally(received=len(staying))
+            outcome = iter(step.run(staying, notes))
+            records = [record if isinstance(record, Drop) else next(outcome) for record in records]
+            tally.reasons.update(record.reason for record in records if isinstance(record, Drop) and record.step == _)
+            tallies.append(tally)
+        return records, tallies, notes
+
+
+def _chunks(flow: Iterable[Record]) -> Iterator[list[Record]]:
+    chunk: list[Record] = []
+    chars = 0
+    for record in flow:
+        chunk.append(record)
+        if isinstance(record, Conversation):
+            chars += sum(len(message.content) for message in record.messages)
+        if len(chunk) >= _CHUNK_RECORDS or chars >= _CHUNK_CHARS:
+            yield chunk
+            chunk, chars = [], 0
+    if chunk:
+        yield chunk
+
+
+def _refuse_unwritable(conversation: Conversation) -> Record:
+    for turn, message in enumerate(conversation.messages):
+        if "\x00" in message.content:
+            return Drop(id=conversation.id, step="intake", reason="nul_character", detail=f"message {turn}")
+        try:
+            message.content.encode("utf-8")
+        except UnicodeEncodeError as error:
+            detail = f"message {turn}, character {error.start}"
+            return Drop(id=conversation.id, step="intake", reason="lone_surrogate", detail=detail)
+    return conversation
