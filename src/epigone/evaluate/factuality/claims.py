@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from epigone.evaluate.factuality.knowledge import Knowledge, normalize_value
-from epigone.records import Claim, ItemScore, ItemStatus, Output, Verdict
+from epigone.records import Axis, Claim, ItemScore, ItemStatus, Output, Verdict
 
-__all__ = ["check_claims", "claim_scores", "sentences"]
+__all__ = ["check_claims", "claim_axes", "claim_scores", "sentences"]
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n+")
 _ABBREVIATION = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|No)|\b[A-Z])\.$")
@@ -42,6 +42,27 @@ def claim_scores(claims: Sequence[Claim], outputs: Sequence[Output], *, task: st
     for claim in claims:
         found[claim.model, claim.item][claim.verdict] += 1
     return [_score(output, found[output.model, output.id], task) for output in outputs if output.sample == 0]
+
+
+def claim_axes(task: str = "claims") -> tuple[Axis, ...]:
+    """What :func:`claim_scores` measures."""
+    axes = (
+        ("right_share", "Right among decided claims", "share", True),
+        ("right", "Right claims an answer", "count", True),
+        ("wrong", "Wrong claims an answer", "count", False),
+        ("any_wrong", "Answers with a wrong claim", "share", False),
+    )
+    return tuple(
+        Axis(
+            name=f"{task}.{metric}",
+            label=label,
+            kind="factuality",
+            unit=unit,
+            higher_is_better=higher,
+            headline=metric == "right_share",
+        )
+        for metric, label, unit, higher in axes
+    )
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
