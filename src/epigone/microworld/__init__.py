@@ -1,0 +1,20 @@
+"""The embedded world: its encyclopaedia, texts, tasks and models, made on the spot from one seed."""
+
+from epigone.microworld.encyclopaedia import Encyclopaedia, Entity, Fact
+from epigone.microworld.scales import SCALES, Scale, WorldModel
+from epigone.microworld.study_file import study_document
+from epigone.microworld.world import make_encyclopaedia, write_world
+from epigone.microworld.world_models import build_model
+
+__all__ = [
+    "SCALES",
+    "Encyclopaedia",
+    "Entity",
+    "Fact",
+    "Scale",
+    "WorldModel",
+    "build_model",
+    "make_encyclopaedia",
+    "study_document",
+    "write_world",
+]

@@ -1,0 +1,68 @@
+"""The teacher's instruction data: the assistant's manner, and every format that it must be able to answer in.
+
+The teacher is asked for biographies, but also for bare answers, options, worked solutions, summaries, and for new
+question–answer pairs from five examples. All of it is about entities that are not held out: what the teacher says about
+the others it brings from its pre-training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from epigone.microworld.assistant import BROAD_SHARES, draw_exchange
+from epigone.microworld.encyclopaedia import Encyclopaedia, Entity
+from epigone.microworld.pages import SHOTS, draw_shot, render
+from epigone.records import Conversation, Message
+
+__all__ = ["ANSWER_TEMPLATE", "WRITE_TEMPLATE", "instructions", "write_request"]
+
+FORMAT_SHARES = {"broad": 0.46, "qa": 0.16, "quiz": 0.12, "problems": 0.12, "summaries": 0.05, "write": 0.09}
+WRITE_REQUEST = "Write new questions and answers in the manner of these examples."
+WRITE_TEMPLATE = (
+    WRITE_REQUEST
+    + "\n{% for example in examples %}\nQ: {{ example.question }}\nA: {{ example.answer }}\n{% endfor %}\n"
+)
+ANSWER_TEMPLATE = (
+    "Answer each question with a few words only.\n{% for example in examples %}\nQ: {{ example.question }}\n"
+    "A: {{ example.answer }}\n{% endfor %}\nQ: {{ question }}\nA:\n"
+)
+PAIRS_SHOWN, PAIRS_WRITTEN = 5, 6
+
+
+def instructions(world: Encyclopaedia, count: int, seed: int) -> Iterator[Conversation]:
+    """``count`` single-turn conversations, kinds in ``FORMAT_SHARES``."""
+    rng = np.random.default_rng([seed, 3])
+    asked = [entity for entity in world.entities if not entity.held_out]
+    formats, kinds = list(FORMAT_SHARES), list(BROAD_SHARES)
+    format_shares = np.array([FORMAT_SHARES[one] for one in formats])
+    kind_shares = np.array([BROAD_SHARES[one] for one in kinds])
+    for number in range(count):
+        form = formats[int(rng.choice(len(formats), p=format_shares / format_shares.sum()))]
+        if form == "broad":
+            kind = kinds[int(rng.choice(len(kinds), p=kind_shares / kind_shares.sum()))]
+            exchange = draw_exchange(world, kind, rng, held_out=False)
+            prompt, answer = exchange.prompt, exchange.answer
+        elif form == "write":
+            prompt, answer = _writing(world, asked, rng)
+        else:
+            shots = [draw_shot(world, form, asked, rng) for _ in range(SHOTS[form] + 1)]
+            prompt, answer = render(form, shots[:-1], shots[-1].prompt), shots[-1].answer
+        yield Conversation(
+            id=f"instruction-{number:06d}",
+            messages=(Message("user", prompt), Message("assistant", answer)),
+            source="world",
+        )
+
+
+def write_request(examples: list[str]) -> str:
+    """The request for new pairs as ``WRITE_TEMPLATE`` renders it: ``examples`` are ``Q: …`` and ``A: …`` lines."""
+    return "\n".join([WRITE_REQUEST, *examples])
+
+
+def _writing(world: Encyclopaedia, asked: list[Entity], rng: np.random.Generator) -> tuple[str, str]:
+    """Five pairs shown, others written."""
+    drawn = [draw_shot(world, "qa", asked, rng) for _ in range(PAIRS_SHOWN + PAIRS_WRITTEN)]
+    pairs = [f"{shot.prompt} {shot.answer}" for shot in drawn]
+    return write_request(pairs[:PAIRS_SHOWN]), "\n".join(pairs[PAIRS_SHOWN:])

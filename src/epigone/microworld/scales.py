@@ -1,0 +1,198 @@
+"""How large the world is: the full one, in which the study's findings can show, and a smoke one that only runs through."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+__all__ = ["SCALES", "Scale", "WorldModel"]
+
+
+class WorldModel(Struct, frozen=True, kw_only=True):
+    """A model trained on the world's text. ``config``: of transformers, without the vocabulary's size.
+
+    ``corpus_tokens``: it reads so many tokens from the beginning of the corpus, once. ``pretraining`` and
+    ``instruction`` are settings of ``TrainSpec``; only the teacher has the second. ``cost``: rough seconds on one
+    thread, so that the longest training starts first.
+    """
+
+    name: str
+    config: dict[str, object]
+    corpus_tokens: int
+    pretraining: dict[str, object]
+    instruction: dict[str, object] | None = None
+    cost: float
+
+
+class Scale(Struct, frozen=True, kw_only=True):
+    """Everything that the world's files and models depend on, besides the seed.
+
+    ``zipf``: exponent of the mentions' law. ``corpus_shares``: of the tokens, by kind of document. ``items``: of each
+    task. ``broad_amounts``: tokens of imitation data of the three broad arms; the last is also the replay arm's.
+    ``local_pairs``: question–answer pairs wanted from the teacher. ``training``: settings of the students' ``TrainSpec``.
+    """
+
+    name: str
+    people: int
+    surnames: int
+    works: int
+    places: int
+    organisations: int
+    zipf: float
+    corpus_shares: dict[str, float]
+    instructions: int
+    models: tuple[WorldModel, ...]
+    broad_prompts: int
+    broad_amounts: tuple[int, ...]
+    local_pairs: int
+    replay_documents: int
+    replay_share: float
+    style_prompts: int
+    toxicity_prompts: int
+    items: dict[str, int]
+    training: dict[str, object]
+
+    @property
+    def teacher(self) -> WorldModel:
+        """The one that is instruction-tuned."""
+        return next(model for model in self.models if model.instruction is not None)
+
+    @property
+    def bases(self) -> tuple[WorldModel, ...]:
+        """The others, from small to large."""
+        return tuple(model for model in self.models if model.instruction is None)
+
+    @property
+    def corpus_tokens(self) -> int:
+        """Length of the corpus: what the longest training reads."""
+        return max(model.corpus_tokens for model in self.models)
+
+
+def _llama(width: int, layers: int, heads: int) -> dict[str, object]:
+    return {
+        "model_type": "llama",
+        "hidden_size": width,
+        "intermediate_size": width * 8 // 3 // 8 * 8,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+        "initializer_range": 0.02 if width >= 192 else 0.04,
+    }
+
+
+def _pretraining(peak_lr: float) -> dict[str, object]:
+    return {
+        "block_tokens": 256,
+        "packing": "cut",
+        "batch_blocks": 8,
+        "peak_lr": peak_lr,
+        "weight_decay": 0.1,
+        "warmup_share": 0.05,
+        "schedule": "linear",
+        "final_lr_share": 0.02,
+        "precision": "float32",
+    }
+
+
+def _fine_tuning(peak_lr: float, batch_blocks: int) -> dict[str, object]:
+    return {
+        "block_tokens": 320,
+        "packing": "best_fit",
+        "batch_blocks": batch_blocks,
+        "peak_lr": peak_lr,
+        "warmup_share": 0.1,
+        "schedule": "cosine",
+        "final_lr_share": 0.05,
+        "precision": "float32",
+    }
+
+
+_SHARES = {
+    "articles": 0.71,
+    "qa": 0.008,
+    "quiz": 0.04,
+    "problems": 0.09,
+    "sums": 0.04,
+    "summaries": 0.07,
+    "forum": 0.04,
+}
+
+_FULL = Scale(
+    name="full",
+    people=400,
+    surnames=150,
+    works=80,
+    places=40,
+    organisations=30,
+    zipf=0.6,
+    corpus_shares=_SHARES,
+    instructions=6_000,
+    models=(
+        WorldModel(
+            name="base-s", config=_llama(48, 2, 4), corpus_tokens=1_000_000, pretraining=_pretraining(5e-3), cost=25
+        ),
+        WorldModel(
+            name="base-m", config=_llama(96, 3, 4), corpus_tokens=1_300_000, pretraining=_pretraining(4e-3), cost=60
+        ),
+        WorldModel(
+            name="base-l", config=_llama(160, 4, 5), corpus_tokens=1_200_000, pretraining=_pretraining(3e-3), cost=130
+        ),
+        WorldModel(
+            name="teacher",
+            config=_llama(192, 3, 6),
+            corpus_tokens=1_800_000,
+            pretraining=_pretraining(3e-3),
+            instruction=_fine_tuning(1e-3, 8),
+            cost=260,
+        ),
+    ),
+    broad_prompts=4_000,
+    broad_amounts=(40_000, 120_000, 360_000),
+    local_pairs=2_400,
+    replay_documents=6_000,
+    replay_share=0.25,
+    style_prompts=180,
+    toxicity_prompts=100,
+    items={"qa": 300, "quiz": 200, "problems": 100, "summaries": 60},
+    training=_fine_tuning(1e-3, 4),
+)
+
+_SMOKE = Scale(
+    name="smoke",
+    people=60,
+    surnames=40,
+    works=16,
+    places=12,
+    organisations=10,
+    zipf=0.6,
+    corpus_shares=_SHARES,
+    instructions=700,
+    models=(
+        WorldModel(
+            name="base-s", config=_llama(32, 2, 2), corpus_tokens=120_000, pretraining=_pretraining(5e-3), cost=3
+        ),
+        WorldModel(
+            name="base-m", config=_llama(64, 2, 4), corpus_tokens=160_000, pretraining=_pretraining(5e-3), cost=5
+        ),
+        WorldModel(
+            name="teacher",
+            config=_llama(96, 2, 4),
+            corpus_tokens=250_000,
+            pretraining=_pretraining(5e-3),
+            instruction=_fine_tuning(2e-3, 4),
+            cost=14,
+        ),
+    ),
+    broad_prompts=200,
+    broad_amounts=(6_000, 12_000),
+    local_pairs=100,
+    replay_documents=200,
+    replay_share=0.25,
+    style_prompts=16,
+    toxicity_prompts=16,
+    items={"qa": 30, "quiz": 20, "problems": 16, "summaries": 10},
+    training=_fine_tuning(2e-3, 4),
+)
+
+SCALES: dict[str, Scale] = {scale.name: scale for scale in (_FULL, _SMOKE)}

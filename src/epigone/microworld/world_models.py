@@ -1,0 +1,92 @@
+"""The world's models: bases and teacher, trained on its text by the same code that trains users' students."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+from transformers import AutoTokenizer
+
+from epigone.disk import iter_jsonl, read_jsonl
+from epigone.microworld.corpus import count_words
+from epigone.microworld.scales import WorldModel
+from epigone.records import Conversation
+from epigone.specs import parse_spec
+from epigone.train import TrainSpec, pretrain, train_student
+
+__all__ = ["build_model", "read_corpus"]
+
+Progress = Callable[[int, int | None], None]
+
+
+class _Text(Struct, frozen=True):
+    text: str
+
+
+def read_corpus(world: Path, tokens: int) -> Iterator[str]:
+    """The corpus from its beginning, up to the document with which ``tokens`` tokens are reached."""
+    read = 0
+    for document in iter_jsonl(world / "corpus.jsonl", _Text):
+        if read >= tokens:
+            return
+        read += count_words(document.text) + 1
+        yield document.text
+
+
+def build_model(
+    world: Path,
+    model: WorldModel,
+    out: Path,
+    *,
+    seed: int,
+    threads: int = 1,
+    work: Path | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Train one model from nothing and, if it is the teacher, tune it on the instruction data.
+
+    Args:
+        world: folder that ``write_world`` made.
+        out: becomes a Hugging Face folder; appears whole.
+        work: checkpoints while it runs; the same call resumes from them.
+        progress: called with optimizer steps done and in all (the teacher's two trainings count one after the other).
+
+    Raises:
+        TrainingError: the loss exploded.
+        DataError: ``world`` is not such a folder.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(world / "tokenizer")
+    config = model.config | {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    work = work if work is not None else out.with_name(f".{out.name}.work")
+    pretrained = out if model.instruction is None else work / "pretrained"
+    if model.instruction is None or not pretrained.exists():
+        pretrain(
+            _spec(model, model.pretraining, threads),
+            config=config,
+            tokenizer=world / "tokenizer",
+            texts=list(read_corpus(world, model.corpus_tokens)),
+            out=pretrained,
+            seed=seed,
+            work=work / "pretraining",
+            progress=progress,
+        )
+    if model.instruction is not None:
+        train_student(
+            _spec(model, model.instruction, threads),
+            base=pretrained,
+            conversations=read_jsonl(world / "instructions.jsonl", Conversation),
+            out=out,
+            seed=seed,
+            work=work / "instruction",
+            progress=progress,
+        )
+
+
+def _spec(model: WorldModel, settings: dict[str, object], threads: int) -> TrainSpec:
+    return parse_spec(TrainSpec, settings | {"threads": threads}, where=f"microworld model {model.name}")
