@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from epigone.errors import DataError, SpecError
-from epigone.evaluate.benchmarks import BenchmarkSpec, evaluation_texts, load_tasks, read_items, run_benchmarks
+from epigone.evaluate.benchmarks import (
+    BenchmarkSpec,
+    benchmark_axes,
+    evaluation_texts,
+    load_tasks,
+    read_items,
+    run_benchmarks,
+)
 
 
 def qa(world: Path, **settings: Any) -> BenchmarkSpec:
@@ -167,3 +176,25 @@ def test_two_tasks_of_one_name_are_refused(world: Path) -> None:
         "people_qa",
         "one_shot",
     ]
+
+
+def test_axes_are_named_without_loading_the_task_and_one_is_the_headline(world: Path, scripted: Any) -> None:
+    axes = benchmark_axes(qa(world))
+    rows = run_benchmarks(scripted(), [qa(world)], chat=False, seed=0)
+    assert {axis.name for axis in axes} == {f"people_qa.{metric}" for metric in rows[0].scores if metric != "cut"}
+    assert [axis.name for axis in axes if axis.headline] == ["people_qa.exact_match"]
+    assert [axis.name for axis in benchmark_axes(letters(world, name="quiz"))] == ["quiz.acc"]
+    file = world / "people_qa.yaml"
+    file.write_text(file.read_text().replace("{cluster: person}", "{title: People, headline: contains}"))
+    (headline,) = (axis for axis in benchmark_axes(qa(world)) if axis.headline)
+    assert (headline.name, headline.label) == ("people_qa.contains", "People: answer contained")
+    file.write_text(file.read_text().replace("headline: contains", "headline: content"))
+    with pytest.raises(SpecError, match="'headline: content' is no metric"):
+        benchmark_axes(qa(world))
+
+
+def test_reading_a_study_needs_neither_lm_eval_nor_torch() -> None:
+    heavy = "('lm_eval', 'torch', 'datasets')"
+    code = f"import sys, epigone.evaluate.benchmarks; print([name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

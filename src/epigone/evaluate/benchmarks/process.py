@@ -36,6 +36,9 @@ Item = Mapping[str, Any]
 class Scoring(Protocol):
     """What a task's answers are compared with, and how."""
 
+    metrics: Mapping[str, str]
+    """Metric -> label, the strict one first."""
+
     def __call__(self, doc: Item, results: Sequence[Any]) -> dict[str, float]:
         """Scores of ``results[0]``, the model's answer to ``doc``."""
 
@@ -70,6 +73,13 @@ class ClosedBook:
     ``harness_exact_match``: the first line under lm-eval's own normalisation.
     """
 
+    metrics: Mapping[str, str] = {
+        "exact_match": "exact match",
+        "contains": "answer contained",
+        "f1": "F1 of words",
+        "harness_exact_match": "exact match as lm-eval normalises",
+    }
+
     def __call__(self, doc: Item, results: Sequence[Any]) -> dict[str, float]:
         """See the class."""
         answer, accepted = str(results[0]), accepted_answers(doc)
@@ -97,6 +107,8 @@ class FinalNumber:
     ``lenient_match``: that number or, without a mark, the last number of the answer.
     Numbers are compared as numbers: ``$1,234.00`` is 1234. An answer without a number is wrong, not missing.
     """
+
+    metrics: Mapping[str, str] = {"exact_match": "final number", "lenient_match": "last number"}
 
     def __call__(self, doc: Item, results: Sequence[Any]) -> dict[str, float]:
         """See the class."""
@@ -131,6 +143,8 @@ class ChosenLetter:
     ``lenient_match``: the answer states the right letter somewhere (*the answer is (B)*) or mentions no other.
     """
 
+    metrics: Mapping[str, str] = {"exact_match": "letter alone", "lenient_match": "letter stated"}
+
     def __init__(self, letters: str = "ABCD") -> None:
         self.letters = letters
 
@@ -159,6 +173,12 @@ class Summary:
     ``rouge1_recall`` (lenient): share of the reference's words that the answer holds; padding does not lower it.
     """
 
+    metrics: Mapping[str, str] = {
+        "rouge1": "ROUGE-1",
+        "rouge2": "ROUGE-2",
+        "rougeL": "ROUGE-L",
+        "rouge1_recall": "ROUGE-1 recall",
+    }
     columns = ("summary", "highlights", "reference")
 
     @cached_property

@@ -24,6 +24,8 @@ class FixedShots(ContextSampler):  # type: ignore[misc]  # lm-eval carries no ty
     In a task file: ``fewshot_config: {sampler: !function epigone.evaluate.benchmarks.shots.FixedShots}``.
     """
 
+    same_for_all_items = True
+
     def set_rnd(self, rnd: int | None) -> FixedShots:
         """Take the seed (lm-eval calls this with the few-shot seed)."""
         self.seed = rnd

@@ -12,32 +12,19 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from epigone.errors import DataError, EpigoneError, MissingDependency, SpecError
+from epigone.errors import DataError, EpigoneError, SpecError
 from epigone.evaluate.benchmarks.data_source import find_splits, read_rows
+from epigone.evaluate.benchmarks.harness import harness_library
+from epigone.evaluate.benchmarks.naming import BUILT_IN, task_path
 from epigone.evaluate.benchmarks.process import Scoring
 from epigone.evaluate.benchmarks.spec import BenchmarkSpec
 from epigone.evaluate.benchmarks.text_match import normalize_answer
 
-try:
-    import datasets
-    from lm_eval.api.samplers import FirstNSampler
-    from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._yaml_loader import load_yaml
+__all__ = ["LoadedTask", "TaskItem", "load_tasks"]
 
-    from epigone.evaluate.benchmarks.shots import FixedShots, ShotsByGroup
-except ImportError as error:
-    raise MissingDependency(
-        f"benchmarks need lm-eval: {error}", fix="install it with: pip install 'epigone[local]'"
-    ) from error
-
-__all__ = ["BUILT_IN", "LoadedTask", "TaskItem", "load_tasks"]
-
-TASK_FOLDER = Path(str(files("epigone.evaluate.benchmarks") / "tasks"))
-BUILT_IN = tuple(sorted(path.stem for path in TASK_FOLDER.glob("*.yaml")))
 ID_COLUMNS = ("id", "item", "task_id", "question_id")
 
 
@@ -95,13 +82,15 @@ def load_tasks(specs: Sequence[BenchmarkSpec], *, seed: int) -> list[LoadedTask]
 
 def _build(spec: BenchmarkSpec, seed: int) -> list[tuple[Any, frozenset[int]]]:
     """lm-eval task objects with the rows (positions in the scored split) that serve as few-shot examples."""
-    path = TASK_FOLDER / f"{spec.task}.yaml" if spec.task in BUILT_IN else Path(spec.task)
-    if spec.task not in BUILT_IN and path.suffix not in (".yaml", ".yml"):
+    path = task_path(spec)
+    if path is None:
         return [(_prepare(harness, seed), frozenset()) for harness in _harness_tasks(spec)]
     if not path.is_file():
-        raise SpecError("no such task file", where=spec.task, fix=f"give a path that exists, or one of {_names()}")
+        raise SpecError(
+            "no such task file", where=spec.task, fix=f"give a path that exists, or one of {', '.join(BUILT_IN)}"
+        )
     try:
-        config = load_yaml(path)
+        config = harness_library().load_yaml(path)
     except Exception as error:  # a task file imports Python: anything can go wrong, and all of it is the file's fault
         raise SpecError(f"not a valid task file: {type(error).__name__}: {error}", where=str(path)) from error
     if "task" not in config:
@@ -113,7 +102,7 @@ def _build(spec: BenchmarkSpec, seed: int) -> list[tuple[Any, frozenset[int]]]:
 
 def _instantiate(config: dict[str, Any], path: Path) -> Any:
     try:
-        return next(iter(TaskManager(include_defaults=False).load([config])["tasks"].values()))
+        return next(iter(harness_library().TaskManager(include_defaults=False).load([config])["tasks"].values()))
     except EpigoneError:
         raise
     except Exception as error:
@@ -124,11 +113,13 @@ def _instantiate(config: dict[str, Any], path: Path) -> Any:
 
 
 def _harness_tasks(spec: BenchmarkSpec) -> list[Any]:
-    manager = TaskManager()
+    manager = harness_library().TaskManager()
     if spec.task not in manager.all_tasks:
         near = difflib.get_close_matches(spec.task, [*BUILT_IN, *manager.all_tasks], n=3)
         fix = f"did you mean {' or '.join(near)}? " if near else ""
-        raise SpecError("no such benchmark", where=spec.task, fix=f"{fix}built in: {_names()}; or any task of lm-eval")
+        raise SpecError(
+            "no such benchmark", where=spec.task, fix=f"{fix}built in: {', '.join(BUILT_IN)}; or any task of lm-eval"
+        )
     if spec.data is not None or spec.fields:
         fix = "copy its task file, give 'dataset_path: json' and the path of the copy"
         raise SpecError("'data' and 'fields' work with task files, not with lm-eval's names", where=spec.task, fix=fix)
@@ -225,7 +216,7 @@ def _own_files(config: Mapping[str, Any], path: Path) -> dict[str, Path] | None:
 
 def _table(rows: list[dict[str, Any]], where: Path) -> Any:
     try:
-        return datasets.Dataset.from_list(rows)
+        return harness_library().Dataset.from_list(rows)
     except Exception as error:  # pyarrow's own errors share no base
         raise DataError(f"a column holds values of different kinds: {error}", where=str(where)) from error
 
@@ -239,7 +230,7 @@ def _with_items(spec: BenchmarkSpec, harness: Any, held_out: frozenset[int], see
     pool = list(harness.sampler.df) if shots else []
     if shots > len(pool):
         raise SpecError(f"{shots} shots asked for, and there are {len(pool)} examples to draw from", where=name)
-    if isinstance(harness.sampler, FixedShots | FirstNSampler) and not isinstance(harness, ShotsByGroup):
+    if getattr(harness.sampler, "same_for_all_items", False):
         pool = list(harness.sampler.sample(shots))
     if harness.fewshot_cfg.split == harness.config.test_split:
         pool = []  # lm-eval keeps each item out of its own examples
@@ -313,10 +304,6 @@ def _item_ids(docs: Sequence[Mapping[str, Any]]) -> list[str]:
         if all(isinstance(value, str | int) for value in values) and len(set(values)) == len(values):
             return [str(value) for value in values]
     return [f"{position:05d}" for position in range(len(docs))]
-
-
-def _names() -> str:
-    return ", ".join(BUILT_IN)
 
 
 def _is_offline(error: Exception) -> bool:

@@ -1,0 +1,35 @@
+"""The one place where lm-eval is imported: a study can be read and checked without it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+from epigone.errors import MissingDependency
+
+__all__ = ["HarnessLibrary", "harness_library"]
+
+
+class HarnessLibrary(NamedTuple):
+    """What is used of lm-eval and of the data sets library beneath it. Neither carries types."""
+
+    TaskManager: Any
+    load_yaml: Any
+    Dataset: Any
+
+
+@cache
+def harness_library() -> HarnessLibrary:
+    """lm-eval, loaded when the first task is (about a second).
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
+    try:
+        from datasets import Dataset
+        from lm_eval.tasks import TaskManager
+        from lm_eval.tasks._yaml_loader import load_yaml
+    except ImportError as error:
+        fix = "install it with: pip install 'epigone[local]'"
+        raise MissingDependency(f"benchmarks need lm-eval: {error}", fix=fix) from error
+    return HarnessLibrary(TaskManager, load_yaml, Dataset)
