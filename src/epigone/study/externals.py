@@ -1,7 +1,7 @@
 """What a job depends on from outside: files and models named in a spec, told apart from how it was written down.
 
 A job's identity must not change when a folder moves or when only the number of threads differs. :func:`detach` takes
-the paths out of a spec, replaces each by its content's digest, and drops what concerns the machine only;
+the paths out of a spec, replaces each by its content's digest, and marks what concerns the machine only;
 :func:`attach` puts the paths back when the job runs.
 """
 
@@ -16,7 +16,7 @@ from msgspec import Struct
 from epigone.disk import digest_file, digest_folder, digest_json, read_json, write_json
 from epigone.errors import DataError, ModelError, SpecError
 from epigone.specs import Spec, parse_spec
-from epigone.study.job import External, JobContext
+from epigone.study.job import MACHINE_KEY, External, JobContext
 
 __all__ = [
     "MACHINE_FIELDS",
@@ -104,7 +104,7 @@ def model_external(folder: Path, name: str, digests: Digests, *, where: str) -> 
 
 
 def detach(spec: Spec, folder: Path, digests: Digests, *, where: str) -> tuple[dict[str, Any], dict[str, External]]:
-    """(plain parameters without paths and machine fields, outside inputs by their key in the spec)."""
+    """(plain parameters without paths, machine fields marked; outside inputs by their key in the spec)."""
     files: dict[str, External] = {}
     plain = _detach_value(spec, "", folder, digests, where, files)
     assert isinstance(plain, dict)
@@ -142,9 +142,10 @@ def _detach_value(value: Any, key: str, folder: Path, digests: Digests, where: s
     if isinstance(value, Spec):
         plain: dict[str, Any] = {}
         for name in type(value).model_fields:
-            if name in MACHINE_FIELDS:
-                continue
             inner = getattr(value, name)
+            if name in MACHINE_FIELDS:
+                plain[name] = {MACHINE_KEY: inner.model_dump(mode="json") if isinstance(inner, Spec) else inner}
+                continue
             path = f"{key}.{name}" if key else name
             if name == "hf" and isinstance(inner, str):
                 files[path] = model_external(folder, inner, digests, where=where)
@@ -183,6 +184,8 @@ def _attach_value(value: Any, files: Mapping[str, External]) -> Any:
     if isinstance(value, dict):
         if set(value) == {"$file"}:
             return files[value["$file"]].path
+        if set(value) == {MACHINE_KEY}:
+            return value[MACHINE_KEY]
         return {k: _attach_value(v, files) for k, v in value.items()}
     if isinstance(value, list):
         return [_attach_value(v, files) for v in value]

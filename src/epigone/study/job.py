@@ -13,10 +13,14 @@ from msgspec import Struct
 from epigone.disk import digest_json
 from epigone.models import ApiSpec, BudgetSpec
 
-__all__ = ["External", "Job", "JobContext", "Progress", "TeacherAccess", "make_job", "unheard"]
+__all__ = ["MACHINE_KEY", "External", "Job", "JobContext", "Progress", "TeacherAccess", "make_job", "unheard"]
 
 Progress = Callable[[int, int | None], None]
 """Called with (done, total); total is ``None`` where it is not known."""
+
+
+MACHINE_KEY = "$machine"
+"""Marks a parameter that says where or how fast a job runs, ``{"$machine": value}``: kept, but no part of identity."""
 
 
 def unheard(done: int, total: int | None) -> None:
@@ -67,7 +71,7 @@ def make_job(
     identity = {
         "stage": stage,
         "version": version,
-        "params": plain,
+        "params": _without_machine(plain),
         "inputs": {name: job.id for name, job in (inputs or {}).items()},
         "files": {name: file.digest for name, file in (files or {}).items()},
     }
@@ -75,6 +79,7 @@ def make_job(
         {
             **identity,
             **display,
+            "params": plain,
             "id": f"{stage}-{digest_json(identity)[:16]}",
             "function": function,
             "title": title,
@@ -82,6 +87,18 @@ def make_job(
         },
         Job,
     )
+
+
+def _without_machine(value: object) -> object:
+    if isinstance(value, dict):
+        return {
+            key: _without_machine(inner)
+            for key, inner in value.items()
+            if not (isinstance(inner, dict) and set(inner) == {MACHINE_KEY})
+        }
+    if isinstance(value, list):
+        return [_without_machine(inner) for inner in value]
+    return value
 
 
 @dataclass(frozen=True)

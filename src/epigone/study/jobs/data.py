@@ -25,7 +25,7 @@ from epigone.collect import (
     write_summaries,
 )
 from epigone.curate import CurateSpec, EvaluationText, curate, write_curated
-from epigone.disk import read_jsonl, write_jsonl
+from epigone.disk import read_jsonl, write_json, write_jsonl
 from epigone.errors import DataError, SpecError
 from epigone.evaluate.benchmarks import BenchmarkSpec, evaluation_texts
 from epigone.models import TextModel
@@ -155,4 +155,5 @@ def curate_data(context: JobContext) -> None:
             where=context.job.title,
             fix=f"see drops.jsonl in {context.folder} for the reasons",
         )
-    write_curated(curated, context.folder, title=params.source)
+    write_curated(curated, context.folder, title=params.source, seed=params.seed)
+    write_json(context.folder / "excluded_items.json", curated.excluded_items)

@@ -37,9 +37,8 @@ def judge(context: JobContext) -> None:
     """Write ``votes.jsonl``: every vote, also those that could not be read."""
     params = context.params(_JudgeParams)
     spec = attach(JudgeSpec, params.judge, context)
-    pairs = make_pairs(
-        _outputs(context.inputs["teacher"]), _outputs(context.inputs["other"]), student="", teacher="teacher"
-    )
+    teacher, other = _outputs(context.inputs["teacher"]), _outputs(context.inputs["other"])
+    pairs = make_pairs(teacher, other, student_name="")
     with judge_model(context, spec) as model:
         votes = judge_pairs(spec, pairs, model, seed=params.seed, progress=context.progress)
     write_jsonl(context.folder / "votes.jsonl", votes)

@@ -1,0 +1,112 @@
+"""The embedded study's own part: the world's files and models as jobs of a store, then an ordinary study file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+from epigone.disk import atomic_folder, write_yaml
+from epigone.errors import SpecError
+from epigone.microworld.scales import SCALES
+from epigone.microworld.study_file import study_document
+from epigone.microworld.world import write_world
+from epigone.microworld.world_models import build_model
+from epigone.study import Job, JobContext, Listener, LocalPool, Schedule, Store, make_job
+
+__all__ = ["prepare_demo"]
+
+_HERE = "epigone.microworld.demo"
+
+
+def prepare_demo(
+    root: Path, *, scale: str, seed: int = 0, training_seeds: int = 1, listener: Listener | None = None
+) -> Path:
+    """Make the world and train its bases and teacher, two at a time, each on one thread; write the study file.
+
+    Killed and called again, it goes on where it was. Returns the path of ``study.yaml``.
+
+    Raises:
+        SpecError: no scale of that name.
+    """
+    if scale not in SCALES:
+        raise SpecError(f"no scale named '{scale}'", where="scale", fix=f"choose one of {', '.join(SCALES)}")
+    world, models = _plan(scale, seed)
+    store = Store((root / "world").resolve())
+    with store.lock():
+        if not all(store.is_done(job.id) for job in (world, *models)):
+            pool = LocalPool(min(2, os.cpu_count() or 1), threads=1)
+            try:
+                Schedule([world, *models], store, pool, listener=listener).run()
+            finally:
+                pool.close()
+    document = study_document(
+        _relative(store, root, world, "files"),
+        {job.subject: _relative(store, root, job, "model") for job in models},
+        SCALES[scale],
+        seed=seed,
+        training_seeds=training_seeds,
+    )
+    write_yaml(root / "study.yaml", document)
+    return root / "study.yaml"
+
+
+def _plan(scale: str, seed: int) -> tuple[Job, list[Job]]:
+    world = make_job(
+        "world",
+        f"{_HERE}:write_world_files",
+        title="write the world's texts and tasks",
+        params={"scale": scale, "seed": seed, "contents": SCALES[scale]},
+    )
+    models = [
+        make_job(
+            "model",
+            f"{_HERE}:build_world_model",
+            title=f"train {model.name}",
+            params={"scale": scale, "seed": seed, "model": model.name, "recipe": model},
+            inputs={"world": world},
+            subject=model.name,
+            cost=float(model.cost),
+        )
+        for model in SCALES[scale].models
+    ]
+    return world, models
+
+
+class _WorldParams(Struct, frozen=True):
+    scale: str
+    seed: int
+
+
+def write_world_files(context: JobContext) -> None:
+    """Job: ``files/`` with everything that is not a model."""
+    params = context.params(_WorldParams)
+    with atomic_folder(context.folder / "files") as folder:
+        write_world(folder, scale=SCALES[params.scale], seed=params.seed)
+
+
+class _ModelParams(Struct, frozen=True):
+    scale: str
+    seed: int
+    model: str
+
+
+def build_world_model(context: JobContext) -> None:
+    """Job: ``model/``, a Hugging Face folder."""
+    params = context.params(_ModelParams)
+    model = next(model for model in SCALES[params.scale].models if model.name == params.model)
+    build_model(
+        context.inputs["world"] / "files",
+        model,
+        context.folder / "model",
+        seed=params.seed,
+        threads=context.threads,
+        work=context.work,
+        progress=context.progress,
+    )
+
+
+def _relative(store: Store, root: Path, job: Job, name: str) -> str:
+    """A path in the study file, so that the run folder can be moved as a whole."""
+    return os.path.relpath(store.folder(job.id) / name, root.resolve())
