@@ -1,12 +1,15 @@
 """Ask any model: an OpenAI-compatible endpoint, a model run here, or one served here."""
 
+from epigone.models.api_model import ApiModel
 from epigone.models.api_spec import ApiSpec, Price
 from epigone.models.budget import Budget, BudgetSpec
 from epigone.models.local_spec import LocalSpec
+from epigone.models.open_model import open_model
 from epigone.models.protocol import Progress, TextModel
-from epigone.models.request_cache import RequestCache, request_digest
+from epigone.models.request_cache import RequestCache, Usage, request_digest
 
 __all__ = [
+    "ApiModel",
     "ApiSpec",
     "Budget",
     "BudgetSpec",
@@ -15,5 +18,7 @@ __all__ = [
     "Progress",
     "RequestCache",
     "TextModel",
+    "Usage",
+    "open_model",
     "request_digest",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -53,8 +53,8 @@ class ApiSpec(Spec):
     max_concurrency: Annotated[int, Field(ge=1)] = 64
     """Requests in flight at most; 429 replies lower the number in use, successes raise it again up to this."""
 
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    """Seconds until a silent request counts as lost and is asked again."""
+    timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds until a request without an answer counts as lost and is asked again."""
 
     max_attempts: Annotated[int, Field(ge=1)] = 8
     """How often one request is tried before its reply is ``failed``."""
@@ -68,6 +68,9 @@ class ApiSpec(Spec):
     chat: bool = True
     """Whether the endpoint has ``/chat/completions``, where requests with messages go; plain prompts always go to
     ``/completions``. ``false``: a request with messages is refused without being sent."""
+
+    max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the endpoint calls the longest reply; some newer models take only ``max_completion_tokens``."""
 
     extra: dict[str, str | int | float | bool] = {}
     """Further keys sent with every request, for what an endpoint needs beyond the common ones; part of cache keys."""

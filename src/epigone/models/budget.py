@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Struct
 from pydantic import Field
 
+from epigone.models.request_cache import Usage
 from epigone.specs import Spec
 
 __all__ = ["Budget", "BudgetSpec", "Reservation"]
@@ -40,11 +41,12 @@ class Budget:
     Args:
         usd: limit in US dollars; ``None``: no limit.
         tokens: limit in tokens, prompts and replies together; ``None``: no limit.
+        spent: what was paid before, such as ``cache.usage()``; ``None``: nothing.
     """
 
-    def __init__(self, usd: float | None = None, tokens: int | None = None) -> None:
+    def __init__(self, usd: float | None = None, tokens: int | None = None, *, spent: Usage | None = None) -> None:
         self.usd, self.tokens = usd, tokens
-        self.spent_usd, self.spent_tokens = 0.0, 0
+        self.spent_usd, self.spent_tokens = (spent.usd, spent.tokens) if spent is not None else (0.0, 0)
         self.unconfirmed_usd, self.unconfirmed_tokens = 0.0, 0
         self.held_usd, self.held_tokens = 0.0, 0
         self._lock = threading.Lock()

@@ -16,7 +16,7 @@ from epigone.disk import digest_json
 from epigone.errors import DiskError
 from epigone.records import Reply, Request, ScoreReply, ScoreRequest
 
-__all__ = ["CachedReply", "RequestCache", "request_digest"]
+__all__ = ["CachedReply", "RequestCache", "Usage", "request_digest"]
 
 ReplyT = TypeVar("ReplyT", Reply, ScoreReply)
 
@@ -57,6 +57,20 @@ class CachedReply(Struct, frozen=True, kw_only=True):
     usd: float = 0.0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
+
+class Usage(Struct, frozen=True):
+    """What replies have cost."""
+
+    replies: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Prompts and replies together."""
+        return self.prompt_tokens + self.completion_tokens
 
 
 class RequestCache:
@@ -117,15 +131,15 @@ class RequestCache:
                 self._connection.execute("ROLLBACK")
                 raise
 
-    def totals(self) -> tuple[int, float, int]:
-        """(replies, US dollars, tokens) of everything in the cache."""
+    def usage(self, model: str | None = None) -> Usage:
+        """What the answers in the cache have cost: of one model, or of all."""
         query = (
-            "SELECT COUNT(*), COALESCE(SUM(usd), 0),"
-            " COALESCE(SUM(COALESCE(prompt_tokens, 0) + COALESCE(completion_tokens, 0)), 0) FROM replies"
+            "SELECT COUNT(*), COALESCE(SUM(prompt_tokens), 0), COALESCE(SUM(completion_tokens), 0),"
+            " COALESCE(SUM(usd), 0.0) FROM replies WHERE ?1 IS NULL OR model = ?1"
         )
         with self._lock, _disk_errors(self.path):
-            replies, usd, tokens = self._connection.execute(query).fetchone()
-        return int(replies), float(usd), int(tokens)
+            row = self._connection.execute(query, (model,)).fetchone()
+        return Usage(*row)
 
     def open_batches(self, base_url: str, model: str) -> list[tuple[str, list[str]]]:
         """Batches handed to a provider and not yet collected: (batch id, request digests)."""

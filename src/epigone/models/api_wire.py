@@ -1,0 +1,214 @@
+"""How requests and replies are written for an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from epigone.models.api_spec import ApiSpec
+from epigone.models.seeds import wire_seed
+from epigone.records import Reply, Request, ScoreReply, ScoreRequest
+
+__all__ = ["UnreadableReply", "Usage", "read_reply", "read_score", "write_request"]
+
+Path = Literal["/chat/completions", "/completions"]
+_MOST_ALTERNATIVES = 20
+
+
+class UnreadableReply(Exception):
+    """The endpoint answered with something that is no completion; the attempt may have been billed."""
+
+
+class Usage(Struct, frozen=True):
+    """Tokens as the provider counted them."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Alternative(Struct):
+    token: str
+    logprob: float
+
+
+class _Position(Struct):
+    top_logprobs: list[_Alternative] = []
+
+
+class _Logprobs(Struct):
+    content: list[_Position] | None = None
+    tokens: list[str] | None = None
+    token_logprobs: list[float | None] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
+    text_offset: list[int] | None = None
+
+
+class _Message(Struct):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(Struct):
+    message: _Message | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _Completion(Struct):
+    choices: list[_Choice]
+    usage: Usage | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Completion)
+
+
+def write_request(spec: ApiSpec, request: Request | ScoreRequest) -> tuple[Path, dict[str, Any]]:
+    """(path below ``base_url``, JSON body) of one request.
+
+    A seed is sent as :func:`wire_seed` makes it of seed and sample, so that the samples of one seeded request differ.
+    """
+    if isinstance(request, ScoreRequest):
+        return _write_score(spec, request)
+    body: dict[str, Any] = {"model": spec.model, spec.max_tokens_key: request.max_tokens, **spec.extra}
+    body["temperature"] = request.temperature
+    if request.top_p != 1.0:
+        body["top_p"] = request.top_p
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.seed is not None:
+        body["seed"] = wire_seed(request.seed, request.sample)
+    if request.messages is None:
+        if request.top_logprobs:
+            body["logprobs"] = request.top_logprobs
+        return "/completions", body | {"prompt": request.prompt}
+    if request.top_logprobs:
+        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    messages = [{"role": message.role, "content": message.content} for message in request.messages]
+    return "/chat/completions", body | {"messages": messages}
+
+
+def _write_score(spec: ApiSpec, request: ScoreRequest) -> tuple[Path, dict[str, Any]]:
+    """A scoring request: an echoed completion, or the alternatives to a chat reply's first token."""
+    body: dict[str, Any] = {"model": spec.model, "temperature": 0.0, **spec.extra}
+    if request.messages is None:
+        text = (request.prompt or "") + request.continuation
+        return "/completions", body | {"prompt": text, "max_tokens": 1, "echo": True, "logprobs": 1}
+    messages = [{"role": message.role, "content": message.content} for message in request.messages]
+    body |= {spec.max_tokens_key: 1, "logprobs": True, "top_logprobs": _MOST_ALTERNATIVES}
+    return "/chat/completions", body | {"messages": messages}
+
+
+def _decode(content: bytes) -> tuple[_Choice, Usage]:
+    try:
+        completion = _DECODER.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableReply(f"not a completion: {error}") from error
+    if not completion.choices:
+        raise UnreadableReply("a completion without choices")
+    return completion.choices[0], completion.usage or Usage()
+
+
+def read_reply(content: bytes, digest: str) -> tuple[Reply, Usage]:
+    """The first choice of a completion as a record.
+
+    An empty text is a reply if the provider says that at most the end token was written; otherwise words were lost on
+    the way and it is ``failed``. It is kept either way: it was paid.
+
+    Raises:
+        UnreadableReply: truncated or foreign JSON, no choices.
+    """
+    choice, usage = _decode(content)
+    message = choice.message or _Message(content=choice.text)
+    text, reason = message.content, choice.finish_reason
+    error = None
+    if message.refusal:
+        status, text, error = "refused", None, message.refusal
+    elif reason == "content_filter":
+        status, text, error = "content_filter", text or None, "withheld by the provider's content filter"
+    elif reason == "length":
+        status = "length"
+        text = text or ""
+    elif text or (text == "" and usage.completion_tokens is not None and usage.completion_tokens <= 1):
+        status = "ok"
+    else:
+        status, text, error = "failed", None, f"the endpoint returned an empty text (finish_reason {reason})"
+    reply = Reply(
+        status=status,  # type: ignore[arg-type]
+        text=text,
+        digest=digest,
+        finish_reason=reason,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        top_logprobs=_alternatives(choice.logprobs),
+        error=error,
+    )
+    return reply, usage
+
+
+def _alternatives(logprobs: _Logprobs | None) -> tuple[dict[str, float], ...]:
+    if logprobs is None:
+        return ()
+    if logprobs.content is not None:
+        return tuple({other.token: other.logprob for other in position.top_logprobs} for position in logprobs.content)
+    return tuple(dict(top or {}) for top in logprobs.top_logprobs or ())
+
+
+def read_score(content: bytes, request: ScoreRequest) -> tuple[ScoreReply, Usage]:
+    """The continuation's log-probability out of a reply to a scoring request.
+
+    Raises:
+        UnreadableReply: as for :func:`read_reply`.
+    """
+    choice, usage = _decode(content)
+    if request.messages is not None:
+        tops = _alternatives(choice.logprobs)
+        return _first_token_score(tops[0] if tops else {}, request.continuation), usage
+    return _echo_score(choice.logprobs, request), usage
+
+
+def _first_token_score(top: Mapping[str, float], continuation: str) -> ScoreReply:
+    """Look a single-token continuation up among the alternatives to the reply's first token."""
+    if not top:
+        return ScoreReply(status="failed", error="the endpoint returned no log-probabilities")
+    found = continuation if continuation in top else None
+    if found is None:
+        found = next((token for token in top if token.strip() == continuation.strip()), None)
+    if found is None:
+        problem = f"the continuation is not among the {len(top)} most likely first tokens, or is longer than one token"
+        return ScoreReply(status="failed", error=problem)
+    return ScoreReply(status="ok", logprob=top[found], tokens=1, greedy=top[found] >= max(top.values()))
+
+
+def _echo_score(logprobs: _Logprobs | None, request: ScoreRequest) -> ScoreReply:
+    """Sum the echoed tokens that lie behind the prompt.
+
+    The generated token's offset says where the echoed text ends, whatever the endpoint puts before it (BOS).
+    """
+    tokens = (logprobs.tokens or []) if logprobs else []
+    if logprobs is None or not logprobs.token_logprobs or not logprobs.text_offset or not tokens:
+        return ScoreReply(status="failed", error="the endpoint does not echo log-probabilities of the prompt")
+    bare = (request.prompt or "").rstrip()
+    whole = (request.prompt or "") + request.continuation
+    end = logprobs.text_offset[-1] if logprobs.text_offset[-1] >= len(whole) else None
+    if end is None:
+        return ScoreReply(status="failed", error="the endpoint's text offsets do not fit the text")
+    boundary = len(bare) + end - len(whole)
+    behind = [
+        index
+        for index, (token, offset) in enumerate(zip(tokens[:-1], logprobs.text_offset, strict=False))
+        if offset + len(token) > boundary
+    ]
+    values = [logprobs.token_logprobs[index] for index in behind]
+    known = [value for value in values if value is not None]
+    if not values or len(known) < len(values):
+        return ScoreReply(status="failed", error="the endpoint gave no log-probability for the continuation")
+    tops = logprobs.top_logprobs or []
+    greedy = all(
+        index < len(tops) and tops[index] and value >= max((tops[index] or {}).values())
+        for index, value in zip(behind, known, strict=True)
+    )
+    return ScoreReply(status="ok", logprob=round(sum(known), 6), tokens=len(known), greedy=bool(greedy))

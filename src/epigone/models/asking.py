@@ -1,0 +1,299 @@
+"""One round of asking an endpoint: many requests in flight, each tried until it has a reply or a named failure."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import httpx
+import msgspec
+import openai
+from msgspec import Struct
+
+from epigone.errors import BudgetExceeded, EndpointError, EpigoneError
+from epigone.models.api_spec import ApiSpec
+from epigone.models.api_wire import UnreadableReply, Usage, read_reply, read_score, write_request
+from epigone.models.budget import Budget, Reservation
+from epigone.models.committing import Committer
+from epigone.models.pacing import Pace, backoff_s, retry_after_s
+from epigone.models.request_cache import CachedReply, RequestCache
+from epigone.records import Reply, Request, ScoreReply, ScoreRequest
+
+__all__ = ["Asking", "api_key", "open_client"]
+
+_MESSAGE_TOKENS = 16
+_REQUEST_TOKENS = 64
+_NEVER_REACHED_S, _LOST_S = 5.0, 60.0
+_TRY_AGAIN = {408, 409, 425, 429}
+_CONCERNS_ALL = {
+    401: "refuses the key",
+    402: "asks for payment",
+    403: "forbids access with this key",
+    404: "does not know this address or model",
+    405: "does not answer at this address",
+}
+
+
+class _Failure(Struct, frozen=True):
+    """Why an attempt gave no reply, and whether it may have been billed."""
+
+    reason: str
+    billed: bool
+    pause_s: float | None = None
+
+
+def api_key(spec: ApiSpec) -> str:
+    """The key out of the environment.
+
+    Raises:
+        EndpointError: the variable that the spec names is not set.
+    """
+    if spec.key_env is None:
+        return "none"
+    key = os.environ.get(spec.key_env)
+    if not key:
+        fix = f"export {spec.key_env}=… in the shell that starts epigone"
+        raise EndpointError(f"the environment variable {spec.key_env} is not set", where=spec.base_url, fix=fix)
+    return key
+
+
+def open_client(spec: ApiSpec) -> openai.AsyncOpenAI:
+    """The official client, without its own retries: ours also lower the pace and count the budget."""
+    timeout = openai.Timeout(spec.timeout_s + 5.0, connect=min(10.0, spec.timeout_s))
+    return openai.AsyncOpenAI(api_key=api_key(spec), base_url=spec.base_url, max_retries=0, timeout=timeout)
+
+
+class Asking:
+    """Asks for what is missing from the cache; every answer is committed there before it counts.
+
+    Args:
+        missing: requests by digest; each is asked once.
+        answered: called with each digest and its reply as it is known (failures too).
+    """
+
+    def __init__(
+        self,
+        spec: ApiSpec,
+        name: str,
+        cache: RequestCache,
+        budget: Budget,
+        missing: Mapping[str, Request | ScoreRequest],
+        answered: Callable[[str, Reply | ScoreReply], None],
+    ) -> None:
+        self._spec, self._name, self._cache, self._budget = spec, name, cache, budget
+        self._missing, self._answered = missing, answered
+        self._queue: Iterator[tuple[str, Request | ScoreRequest]] = iter(missing.items())
+        self._pace = Pace(spec.max_concurrency, spec.requests_per_minute, spec.tokens_per_minute)
+        self._committer = Committer(cache)
+        self._over: EpigoneError | None = None
+        self._done = 0
+        self._extra_prompt_tokens = 0
+        self._began = self._heard_at = time.monotonic()
+        self._heard = False
+        self._unheard_attempts = 0
+
+    async def run(self) -> None:
+        """Ask until every request has its reply.
+
+        Raises:
+            EndpointError: the endpoint cannot be reached, or refuses every request.
+            BudgetExceeded: the next request would pass the budget.
+            DiskError: an answer cannot be kept. In each case the attempts in flight are still awaited and kept.
+        """
+        writing = asyncio.create_task(self._committer.run())
+        async with open_client(self._spec) as client:
+            workers = min(self._spec.max_concurrency, len(self._missing))
+            results = await asyncio.gather(*(self._work(client) for _ in range(workers)), return_exceptions=True)
+        writing.cancel()
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        if self._over is not None:
+            raise self._over
+
+    async def _work(self, client: openai.AsyncOpenAI) -> None:
+        for digest, request in self._queue:
+            if self._over is not None:
+                return
+            reply = await self._ask(client, digest, request)
+            if reply is None:
+                return
+            self._done += 1
+            self._answered(digest, reply)
+
+    async def _ask(
+        self, client: openai.AsyncOpenAI, digest: str, request: Request | ScoreRequest
+    ) -> Reply | ScoreReply | None:
+        """Try until there is a reply; ``None`` once everything is over."""
+        if request.messages is not None and not self._spec.chat:
+            return _failed(request, digest, "the spec says that this endpoint has no chat (chat: false)")
+        failure = _Failure("not tried", billed=False)
+        for attempt in range(1, self._spec.max_attempts + 1):
+            worst = await self._reserve(request)
+            if worst is None:
+                return None
+            outcome = await self._attempt(client, digest, request, worst)
+            if not isinstance(outcome, _Failure):
+                return outcome
+            failure = outcome
+            if self._over is not None:
+                return None
+            if attempt < self._spec.max_attempts:
+                await asyncio.sleep(max(backoff_s(attempt, digest), failure.pause_s or 0.0))
+        return _failed(request, digest, f"{failure.reason} (after {self._spec.max_attempts} attempts)")
+
+    async def _reserve(self, request: Request | ScoreRequest) -> Reservation | None:
+        """Set the worst cost of an attempt aside, waiting for others to settle; ``None`` once everything is over."""
+        worst = self._worst(request)
+        while not self._budget.reserve(worst):
+            if self._over is not None:
+                return None
+            if self._budget.idle():
+                self._over = self._over or self._budget_error()
+                return None
+            await asyncio.sleep(0.02)
+        return worst
+
+    def _worst(self, request: Request | ScoreRequest) -> Reservation:
+        """The most that one attempt can cost: no tokenizer makes more tokens than there are bytes."""
+        messages = request.messages or ()
+        characters = sum(len(message.content.encode()) for message in messages) + len((request.prompt or "").encode())
+        prompt = characters + _MESSAGE_TOKENS * len(messages) + _REQUEST_TOKENS + self._extra_prompt_tokens
+        if isinstance(request, ScoreRequest):
+            prompt, completion = prompt + len(request.continuation.encode()), 1
+        else:
+            completion = request.max_tokens
+        price = self._spec.price
+        return Reservation(usd=price.usd(prompt, completion) if price else 0.0, tokens=prompt + completion)
+
+    def _budget_error(self) -> BudgetExceeded:
+        left = len(self._missing) - self._done
+        return BudgetExceeded(
+            f"the next request could pass the budget ({self._budget.describe()}); {self._done:,} of "
+            f"{len(self._missing):,} requests were answered now, {left:,} are left",
+            where=self._name,
+            fix="raise the budget and run the same command again: what was answered is not paid again",
+        )
+
+    async def _attempt(
+        self, client: openai.AsyncOpenAI, digest: str, request: Request | ScoreRequest, worst: Reservation
+    ) -> Reply | ScoreReply | _Failure:
+        """One attempt; what it cost is settled and its reply committed."""
+        await self._pace.enter(worst.tokens)
+        try:
+            outcome = await self._send(client, request)
+        finally:
+            self._pace.leave()
+        if isinstance(outcome, bytes):
+            try:
+                reply, usage = (
+                    read_reply(outcome, digest) if isinstance(request, Request) else read_score(outcome, request)
+                )
+            except UnreadableReply as error:
+                outcome = _Failure(str(error), billed=True)
+            else:
+                self._pace.succeeded()
+                await self._keep(digest, request, reply, usage, worst)
+                return reply
+        if isinstance(outcome, _Failure):
+            if outcome.billed:
+                self._budget.settle_unknown(worst)
+            else:
+                self._budget.settle(worst, usd=0.0, tokens=0)
+            return outcome
+        self._budget.settle(worst, usd=0.0, tokens=0)
+        return _refused(request, digest, outcome)
+
+    async def _keep(
+        self, digest: str, request: Request | ScoreRequest, reply: Reply | ScoreReply, usage: Usage, worst: Reservation
+    ) -> None:
+        """Settle what a reply cost and commit it; without a usage in the reply the worst is assumed."""
+        entry = CachedReply(
+            digest=digest,
+            model=self._name,
+            request=request,
+            reply=reply,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            usd=worst.usd,
+        )
+        if usage.prompt_tokens is None or usage.completion_tokens is None:
+            self._budget.settle(worst, usd=worst.usd, tokens=worst.tokens)
+        else:
+            price = self._spec.price
+            usd = price.usd(usage.prompt_tokens, usage.completion_tokens) if price else 0.0
+            entry = msgspec.structs.replace(entry, usd=usd)
+            tokens = usage.prompt_tokens + usage.completion_tokens
+            self._extra_prompt_tokens = max(self._extra_prompt_tokens, tokens - worst.tokens)
+            self._budget.settle(worst, usd=usd, tokens=tokens)
+        await self._committer.commit(entry)
+
+    async def _send(self, client: openai.AsyncOpenAI, request: Request | ScoreRequest) -> bytes | str | _Failure:
+        """The reply's bytes, or the provider's refusal of this request in words, or why the attempt failed."""
+        path, body = write_request(self._spec, request)
+        try:
+            async with asyncio.timeout(self._spec.timeout_s):
+                response: httpx.Response = await client.post(path, cast_to=httpx.Response, body=body)
+        except openai.APIStatusError as error:
+            self._hear()
+            return self._status(error)
+        except (TimeoutError, openai.APITimeoutError):
+            return self._unheard(f"no answer within {self._spec.timeout_s:g} s", billed=True)
+        except openai.APIConnectionError as error:
+            cause = type(error.__cause__).__name__ if error.__cause__ is not None else "connection error"
+            connected = cause not in ("ConnectError", "ConnectTimeout")
+            reason = f"the connection was lost ({cause})" if connected else "cannot be reached"
+            return self._unheard(reason, billed=connected)
+        self._hear()
+        return response.content
+
+    def _status(self, error: openai.APIStatusError) -> str | _Failure:
+        """What an HTTP error status means: for all requests, for this one, or for now."""
+        status, words = error.status_code, self._scrub(str(error.message))[:300]
+        quota_is_gone = status == 429 and error.code == "insufficient_quota"
+        if status in _CONCERNS_ALL or quota_is_gone:
+            what = "says that the quota is used up" if quota_is_gone else _CONCERNS_ALL[status]
+            fix = f"check base_url, model ('{self._spec.model}') and the key in {self._spec.key_env or 'key_env'}"
+            self._over = self._over or EndpointError(f"{what} ({status}): {words}", where=self._spec.base_url, fix=fix)
+        elif status not in _TRY_AGAIN and status < 500:
+            return f"refused ({status}): {words}"
+        pause = retry_after_s(dict(error.response.headers))
+        if status == 429:
+            self._pace.slow_down(pause)
+        return _Failure(f"status {status}: {words}", billed=False, pause_s=pause)
+
+    def _hear(self) -> None:
+        self._heard, self._heard_at, self._unheard_attempts = True, time.monotonic(), 0
+
+    def _unheard(self, reason: str, *, billed: bool) -> _Failure:
+        """Note an attempt without any answer; if there has been none for long, give the endpoint up."""
+        self._unheard_attempts += 1
+        silent_s = time.monotonic() - self._heard_at
+        patience_s = _LOST_S if self._heard else _NEVER_REACHED_S
+        if self._unheard_attempts >= 3 and silent_s > patience_s + (self._spec.timeout_s if billed else 0.0):
+            what = f"{reason}: {self._unheard_attempts} attempts in {silent_s:.0f} s"
+            fix = "check base_url, that the server runs, and the network; then run again: answers so far are kept"
+            self._over = self._over or EndpointError(what, where=self._spec.base_url, fix=fix)
+        return _Failure(f"{self._spec.base_url} {reason}", billed=billed)
+
+    def _scrub(self, words: str) -> str:
+        """Take the key out of a provider's message, whole or in its usual shortened forms."""
+        key = api_key(self._spec)
+        if self._spec.key_env is None:
+            return words
+        shown = words.replace(key, "[key]")
+        return " ".join("[key]" if "**" in word and key[:3] in word else word for word in shown.split(" "))
+
+
+def _failed(request: Request | ScoreRequest, digest: str, problem: str) -> Reply | ScoreReply:
+    if isinstance(request, ScoreRequest):
+        return ScoreReply(status="failed", error=problem)
+    return Reply(status="failed", text=None, digest=digest, error=problem)
+
+
+def _refused(request: Request | ScoreRequest, digest: str, problem: str) -> Reply | ScoreReply:
+    if isinstance(request, ScoreRequest):
+        return ScoreReply(status="failed", error=problem)
+    return Reply(status="refused", text=None, digest=digest, error=problem)
