@@ -85,10 +85,13 @@ class BleuPairs:
     def __init__(self, hypotheses: Sequence[list[str]], references: Sequence[list[str]] | None = None) -> None:
         table = GramTable(hypotheses, ORDER)
         self.among_themselves = references is None
-        self._hypotheses = _Side(_lengths(hypotheses), table.matrices(hypotheses))
-        self._references = (
-            self._hypotheses if references is None else _Side(_lengths(references), table.matrices(references))
-        )
+        if references is None:
+            # Most n-grams of a set of texts stand in one of them only and can match nothing: half of the work.
+            shared = [counts[:, np.bincount(counts.indices, minlength=counts.shape[1]) > 1] for counts in table.own]
+            self._hypotheses = self._references = _Side(_lengths(hypotheses), shared)
+        else:
+            self._hypotheses = _Side(_lengths(hypotheses), table.own)
+            self._references = _Side(_lengths(references), table.matrices(references))
         self._transposed = [counts.T.tocsr() for counts in self._references.counts]
 
     def above(self, floor: float, rows: Ints | None = None) -> Pairs:

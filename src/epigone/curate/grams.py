@@ -1,5 +1,8 @@
-"""Numbered n-grams: texts as sparse 0/1 matrices whose products are clipped n-gram match counts, without hash
-collisions."""
+"""Numbered n-grams: texts as sparse 0/1 matrices whose products are clipped n-gram match counts, with no hash collisions.
+
+A *feature* is an n-gram together with its k-th occurrence in a text, so that what two texts hold in common, each n-gram as
+often as the text that has fewer of it, is the number of features that they share.
+"""
 
 from __future__ import annotations
 
@@ -15,55 +18,57 @@ Ints = npt.NDArray[np.int64]
 
 
 class GramTable:
-    """All n-grams, n = 1 … ``order``, of the texts it is made from. An n-gram is numbered by its (n−1)-gram and last
-    word."""
+    """All n-grams, n = 1 … ``order``, of the texts it is made from, each numbered by its (n−1)-gram and its last word.
+
+    ``own``: for each n the (texts, features) matrix of these texts, float32, 1 where a text has the feature.
+    """
 
     def __init__(self, texts: Sequence[Sequence[str]], order: int) -> None:
         self.order = order
+        self.own: list[sparse.csr_matrix] = []
         self._words: dict[str, int] = {}
         for tokens in texts:
             for token in tokens:
                 self._words.setdefault(token, len(self._words))
-        self._extensions: list[Ints] = []  # for n = 2 …: sorted keys gram(n−1) * words + word
-        self._features: list[Ints] = []  # for n = 1 …: sorted keys gram * repeats + occurrence
+        self._extensions: list[Ints] = []  # for n = 2 …: sorted keys (n−1)-gram * words + word; the place is the n-gram
+        self._features: list[Ints] = []  # for n = 1 …: sorted keys n-gram * repeats + occurrence; the place is the column
         self._repeats: list[int] = []
         words, text_of = self._encode(texts)
         grams = words
         for n in range(1, order + 1):
             if n > 1:
-                grams, keys = self._extend(grams, words, text_of, n)
-                self._extensions.append(np.unique(keys))
-                grams = self._number(grams, keys, n)
-            occurrence, repeats = _occurrences(grams, text_of)
-            here = grams >= 0
-            self._repeats.append(repeats)
-            self._features.append(np.unique(grams[here] * repeats + occurrence[here]))
+                starts, keys = self._extend(grams, words, text_of, n)
+                known, numbers = _distinct(keys)
+                self._extensions.append(known)
+                grams = _scatter(numbers, starts, len(words))
+            occurrence = _occurrences(grams, text_of)
+            here = np.flatnonzero(grams >= 0)
+            self._repeats.append(int(occurrence[here].max(initial=0)) + 1)
+            features, columns = _distinct(grams[here] * self._repeats[-1] + occurrence[here])
+            self._features.append(features)
+            self.own.append(_ones(text_of[here], columns, (len(texts), len(features))))
 
     def positions(self, texts: Sequence[Sequence[str]]) -> Iterator[tuple[Ints, Ints]]:
-        """For each n: the number of the n-gram that starts at each token of the concatenated texts, or −1; and its
-        text."""
+        """For each n: the number of the n-gram that starts at each token of the texts in a row, or −1; and its text."""
         words, text_of = self._encode(texts)
         grams = words
         for n in range(1, self.order + 1):
             if n > 1:
-                grams, keys = self._extend(grams, words, text_of, n)
-                grams = self._number(grams, keys, n)
+                starts, keys = self._extend(grams, words, text_of, n)
+                grams = _scatter(_find(self._extensions[n - 2], keys), starts, len(words))
             yield grams, text_of
 
     def matrices(self, texts: Sequence[Sequence[str]]) -> list[sparse.csr_matrix]:
-        """For each n a (texts, features) matrix of float32: 1 where a text holds an n-gram for the k-th time."""
+        """For each n the (texts, features) matrix of other texts; n-grams that the table does not have are left out."""
         found = []
-        for n, (grams, text_of) in enumerate(self.positions(texts), 1):
-            known, repeats = self._features[n - 1], self._repeats[n - 1]
-            occurrence, _ = _occurrences(grams, text_of)
+        for features, repeats, (grams, text_of) in zip(
+            self._features, self._repeats, self.positions(texts), strict=True
+        ):
+            occurrence = _occurrences(grams, text_of)
             here = np.flatnonzero((grams >= 0) & (occurrence < repeats))
-            keys = grams[here] * repeats + occurrence[here]
-            columns = np.searchsorted(known, keys)
-            hit = columns < len(known)
-            hit[hit] = known[columns[hit]] == keys[hit]
-            ones = np.ones(int(hit.sum()), dtype=np.float32)
-            shape = (len(texts), len(known))
-            found.append(sparse.csr_matrix((ones, (text_of[here[hit]], columns[hit])), shape=shape))
+            columns = _find(features, grams[here] * repeats + occurrence[here])
+            known = columns >= 0
+            found.append(_ones(text_of[here][known], columns[known], (len(texts), len(features))))
         return found
 
     def _encode(self, texts: Sequence[Sequence[str]]) -> tuple[Ints, Ints]:
@@ -74,35 +79,51 @@ class GramTable:
         return words, np.repeat(np.arange(len(texts)), lengths)
 
     def _extend(self, grams: Ints, words: Ints, text_of: Ints, n: int) -> tuple[Ints, Ints]:
-        """Where an (n−1)-gram at each position goes on with a known word in the same text: that, and the n-grams'
-        keys."""
-        going_on = np.full(len(grams), -1, dtype=np.int64)
-        last = len(words) - (n - 1)
-        if last > 0:
-            alive = np.flatnonzero((grams[:last] >= 0) & (words[n - 1 :] >= 0) & (text_of[:last] == text_of[n - 1 :]))
-            going_on[alive] = grams[alive]
-        alive = np.flatnonzero(going_on >= 0)
-        return going_on, going_on[alive] * len(self._words) + words[alive + n - 1]
-
-    def _number(self, going_on: Ints, keys: Ints, n: int) -> Ints:
-        known = self._extensions[n - 2]
-        place = np.searchsorted(known, keys)
-        hit = place < len(known)
-        hit[hit] = known[place[hit]] == keys[hit]
-        numbered = np.full(len(going_on), -1, dtype=np.int64)
-        numbered[np.flatnonzero(going_on >= 0)] = np.where(hit, place, -1)
-        return numbered
+        """Where an (n−1)-gram goes on with a known word in the same text, and the keys of the n-grams there."""
+        last = max(0, len(words) - (n - 1))
+        within = (grams[:last] >= 0) & (words[n - 1 :] >= 0) & (text_of[:last] == text_of[n - 1 :])
+        starts = np.flatnonzero(within)
+        return starts, grams[starts] * len(self._words) + words[starts + n - 1]
 
 
-def _occurrences(grams: Ints, text_of: Ints) -> tuple[Ints, int]:
-    """How often the gram at each position stood in its text before, (tokens,), and one more than the largest of
-    these."""
-    order = np.lexsort((grams, text_of))
-    fresh = np.ones(len(order), dtype=bool)
-    fresh[1:] = (grams[order][1:] != grams[order][:-1]) | (text_of[order][1:] != text_of[order][:-1])
+def _ones(rows: Ints, columns: Ints, shape: tuple[int, int]) -> sparse.csr_matrix:
+    return sparse.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
+
+
+def _scatter(numbers: Ints, places: Ints, length: int) -> Ints:
+    spread = np.full(length, -1, dtype=np.int64)
+    spread[places] = numbers
+    return spread
+
+
+def _distinct(keys: Ints) -> tuple[Ints, Ints]:
+    """The sorted distinct keys, and the place of each key among them (several times faster here than ``np.unique``)."""
+    order = np.argsort(keys)
+    ordered = keys[order]
+    fresh = np.ones(len(keys), dtype=bool)
+    fresh[1:] = ordered[1:] != ordered[:-1]
+    place = np.empty(len(keys), dtype=np.int64)
+    place[order] = np.cumsum(fresh) - 1
+    return ordered[fresh], place
+
+
+def _find(known: Ints, keys: Ints) -> Ints:
+    """The place of each key in the sorted ``known``, or −1."""
+    place = np.searchsorted(known, keys)
+    hit = place < len(known)
+    hit[hit] = known[place[hit]] == keys[hit]
+    return np.where(hit, place, -1)
+
+
+def _occurrences(grams: Ints, text_of: Ints) -> Ints:
+    """Numbers the equal n-grams of a text 0, 1, 2, …; which of them is which does not matter. (tokens,)."""
+    keys = text_of * (int(grams.max(initial=0)) + 2) + grams + 1
+    order = np.argsort(keys)
+    ordered = keys[order]
+    fresh = np.ones(len(keys), dtype=bool)
+    fresh[1:] = ordered[1:] != ordered[:-1]
     starts = np.flatnonzero(fresh)
-    runs = np.diff(np.append(starts, len(order)))
-    before = np.empty(len(order), dtype=np.int64)
-    before[order] = np.arange(len(order)) - np.repeat(starts, runs)
-    known = grams >= 0
-    return before, int(before[known].max(initial=0)) + 1
+    runs = np.diff(np.append(starts, len(keys)))
+    occurrence = np.empty(len(keys), dtype=np.int64)
+    occurrence[order] = np.arange(len(keys)) - np.repeat(starts, runs)
+    return occurrence
