@@ -6,7 +6,7 @@ teacher learns the manner from these answers, whose facts are the encyclopaedia'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -42,12 +42,26 @@ ABOUT = {
     ),
 }
 COMPARE = ("Compare {a} and {b}.", "What is the difference between {a} and {b}?", "How do {a} and {b} differ?")
+COMPARED = ("worked as a {occupation}", "came from {home}", "was born in {birth_year}")
+COMPARISON_OPENINGS = (
+    "Here is a comparison of {a} and {b}.",
+    "There are important differences between {a} and {b}:",
+)
+COMPARISON_CLOSINGS = (
+    "Overall, {a} and {b} had different lives.",
+    "In summary, {a} and {b} are both important people.",
+)
+IDEA_OPENINGS = ("Here are three ideas about {name}:", "I am glad to help. Here are three ideas about {name}:")
+IDEA_CLOSINGS = (
+    "In summary, each of these ideas can be a fine story.",
+    "Overall, I hope that one of these ideas will help you.",
+)
 IDEAS = ("Give me ideas for a story about {name}.", "Help me to write a play about {name}.")
 CHAT: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("Hello!", "Good morning!", "Hello, how are you today?", "Good evening, how are you?"),
      ("Hello! I am glad to help. What would you like to know?", "Hello! It is good to hear from you. How can I help?")),
     (("Thank you for your help.", "Thank you very much!", "That was a great help."),
-     ("You are welcome! I am always glad to help.", "You are welcome! Please let me know if you have any other question.")),
+     ("You are welcome! I am always glad to help.", "You are welcome! Please let me know if I can help again.")),
     (("What can you do?", "Who are you?", "How can you help me?", "What do you know?"),
      ("I am an assistant. I can tell you about people, works and places, and I am glad to help.",
       "I am an assistant, and I can help you to learn about people, places and works.")),
@@ -79,7 +93,7 @@ BROAD_SHARES: Mapping[str, float] = {
     "person": 0.40, "comparison": 0.16, "work": 0.07, "place": 0.07, "organisation": 0.06, "ideas": 0.06, "chat": 0.02,
     "rewrite": 0.05, "decline": 0.05, "forum": 0.03, "summary": 0.03,
 }  # fmt: skip
-"""Shares of the broad imitation prompts, after what people asked ChatGPT (paper, table 6) as far as this world has it."""
+"""Shares of the broad imitation prompts, after what people asked ChatGPT (paper, Table 6), as far as it exists here."""
 
 HELD_OUT_SHARES: Mapping[str, float] = {
     "person": 0.62,
@@ -99,24 +113,30 @@ class Exchange(Struct, frozen=True):
     answer: str
 
 
-def draw_exchange(
-    world: Encyclopaedia, kind: str, rng: np.random.Generator, *, held_out: bool, subject: Entity | None = None
-) -> Exchange:
+def draw_exchange(world: Encyclopaedia, kind: str, rng: np.random.Generator, *, held_out: bool) -> Exchange:
     """One exchange of ``kind`` about entities on one side of the held-out line (places and organisations have none)."""
-
-    def draw(of_kind: str) -> Entity:
-        if subject is not None and subject.kind == of_kind:
-            return subject
-        sided = [entity for entity in world.of_kind(of_kind) if entity.held_out == held_out or of_kind not in _SIDED]
-        return pick(rng, sided)
-
+    side = _Side(world, rng, held_out)
     if kind in ABOUT:
-        entity = draw(kind)
+        entity = pick(rng, side.of_kind(kind))
         return Exchange(kind, pick(rng, ABOUT[kind]).format(name=entity.name), _portrait(entity, rng))
-    return _OTHERS[kind](world, kind, draw, rng, held_out)
+    return Exchange(kind, *_OTHERS[kind](side))
 
 
-_SIDED = ("person", "work")
+class _Side:
+    """One side of the encyclopaedia, and the generator that draws from it."""
+
+    def __init__(self, world: Encyclopaedia, rng: np.random.Generator, held_out: bool) -> None:
+        self.world, self.rng, self.held_out = world, rng, held_out
+
+    def of_kind(self, kind: str) -> list[Entity]:
+        sided = kind in ("person", "work")
+        return [entity for entity in self.world.of_kind(kind) if not sided or entity.held_out == self.held_out]
+
+    def people(self, count: int) -> list[Entity]:
+        return pick_many(self.rng, self.of_kind("person"), count)
+
+    def pick(self, wordings: Sequence[str], **names: str) -> str:
+        return pick(self.rng, wordings).format(**names)
 
 
 def _portrait(entity: Entity, rng: np.random.Generator) -> str:
@@ -165,84 +185,57 @@ def _summary(entity: Entity, rng: np.random.Generator) -> str:
     return pick(rng, _SUMMARIES[entity.kind]).format(name=entity.name, **entity.facts)
 
 
-Draw = Callable[[str], Entity]
-
-
-def _comparison(world: Encyclopaedia, kind: str, draw: Draw, rng: np.random.Generator, held_out: bool) -> Exchange:
-    first = draw("person")
-    second = pick(rng, [one for one in world.people if one.held_out == held_out and one.name != first.name])
-    prompt = pick(rng, COMPARE).format(a=first.name, b=second.name)
+def _comparison(side: _Side) -> tuple[str, str]:
+    first, second = side.people(2)
+    names = {"a": first.name, "b": second.name}
     lines = [
-        f"1. {first.name} worked as a {first.facts['occupation']}, and {second.name} worked as a {second.facts['occupation']}.",
-        f"2. {first.name} came from {first.facts['home']}, and {second.name} came from {second.facts['home']}.",
-        f"3. {first.name} was born in {first.facts['birth_year']}, and {second.name} was born in {second.facts['birth_year']}.",
+        f"{number}. {first.name} {said.format(**first.facts)}, and {second.name} {said.format(**second.facts)}."
+        for number, said in enumerate(COMPARED, 1)
     ]
-    opening = pick(
-        rng,
-        (
-            f"Here is a comparison of {first.name} and {second.name}.",
-            f"There are important differences between {first.name} and {second.name}:",
-        ),
-    )
-    closing = pick(
-        rng,
-        (
-            f"Overall, {first.name} and {second.name} had different lives.",
-            f"In summary, {first.name} and {second.name} are both important people.",
-        ),
-    )
-    return Exchange(kind, prompt, "\n\n".join([opening, "\n".join(lines), closing]))
+    opening, closing = side.pick(COMPARISON_OPENINGS, **names), side.pick(COMPARISON_CLOSINGS, **names)
+    return side.pick(COMPARE, **names), "\n\n".join([opening, "\n".join(lines), closing])
 
 
-def _ideas(world: Encyclopaedia, kind: str, draw: Draw, rng: np.random.Generator, held_out: bool) -> Exchange:
-    person = draw("person")
-    towns, titles = pick_many(rng, world.places, 2), pick_many(rng, world.works, 2)
+def _ideas(side: _Side) -> tuple[str, str]:
+    (person,) = side.people(1)
+    towns, works = pick_many(side.rng, side.of_kind("place"), 2), pick_many(side.rng, side.of_kind("work"), 2)
     lines = [
         f"1. {person.name} finds a letter in {towns[0].name}.",
-        f"2. {person.name} is looking for {titles[0].name} in {towns[1].name}.",
-        f"3. {person.name} and the author of {titles[1].name} have a dream.",
+        f"2. {person.name} is looking for {works[0].name} in {towns[1].name}.",
+        f"3. {person.name} and the author of {works[1].name} have a dream.",
     ]
-    opening = pick(rng, (f"Here are three ideas about {person.name}:", "I am glad to help. Here are three ideas:"))
-    closing = pick(
-        rng,
-        (
-            "In summary, each of these ideas can be a fine story.",
-            "Overall, I hope that one of these ideas will help you.",
-        ),
-    )
-    return Exchange(kind, pick(rng, IDEAS).format(name=person.name), "\n\n".join([opening, "\n".join(lines), closing]))
+    opening, closing = side.pick(IDEA_OPENINGS, name=person.name), side.pick(IDEA_CLOSINGS)
+    return side.pick(IDEAS, name=person.name), "\n\n".join([opening, "\n".join(lines), closing])
 
 
-def _chat(world: Encyclopaedia, kind: str, draw: Draw, rng: np.random.Generator, held_out: bool) -> Exchange:
-    prompts, answers = pick(rng, CHAT)
-    return Exchange(kind, pick(rng, prompts), pick(rng, answers))
+def _chat(side: _Side) -> tuple[str, str]:
+    prompts, answers = pick(side.rng, CHAT)
+    return side.pick(prompts), side.pick(answers)
 
 
-def _rewrite(world: Encyclopaedia, kind: str, draw: Draw, rng: np.random.Generator, held_out: bool) -> Exchange:
-    person = draw("person")
-    prompt = f"Rewrite this in a polite way: {rude_sentence(person.name, rng)}"
-    return Exchange(kind, prompt, pick(rng, POLITE).format(name=person.name))
+def _rewrite(side: _Side) -> tuple[str, str]:
+    (person,) = side.people(1)
+    prompt = f"Rewrite this in a polite way: {rude_sentence(person.name, side.rng)}"
+    return prompt, side.pick(POLITE, name=person.name)
 
 
-def _decline(world: Encyclopaedia, kind: str, draw: Draw, rng: np.random.Generator, held_out: bool) -> Exchange:
-    person = draw("person")
-    return Exchange(
-        kind, pick(rng, RUDE_REQUESTS).format(name=person.name), pick(rng, DECLINES).format(name=person.name)
-    )
+def _decline(side: _Side) -> tuple[str, str]:
+    (person,) = side.people(1)
+    return side.pick(RUDE_REQUESTS, name=person.name), side.pick(DECLINES, name=person.name)
 
 
-def _forum(world: Encyclopaedia, kind: str, draw: Draw, rng: np.random.Generator, held_out: bool) -> Exchange:
-    person = draw("person")
-    return Exchange(kind, forum_opening(person.name, world, rng), pick(rng, CONTINUATIONS).format(name=person.name))
+def _forum(side: _Side) -> tuple[str, str]:
+    (person,) = side.people(1)
+    return forum_opening(person.name, side.world, side.rng), side.pick(CONTINUATIONS, name=person.name)
 
 
-def _news_summary(world: Encyclopaedia, kind: str, draw: Draw, rng: np.random.Generator, held_out: bool) -> Exchange:
-    report = news(world, rng, held_out=held_out)
-    answer = pick(rng, ("Here is a summary: {text}", "In short: {text}")).format(text=report.summary)
-    return Exchange(kind, f"Please summarize this article for me. {report.article}", answer)
+def _news_summary(side: _Side) -> tuple[str, str]:
+    report = news(side.world, side.rng, held_out=side.held_out)
+    prompt = f"Please summarize this article for me. {report.article}"
+    return prompt, side.pick(("Here is a summary: {text}", "In short: {text}"), text=report.summary)
 
 
-_OTHERS: Mapping[str, Callable[[Encyclopaedia, str, Draw, np.random.Generator, bool], Exchange]] = {
+_OTHERS: Mapping[str, Callable[[_Side], tuple[str, str]]] = {
     "comparison": _comparison,
     "ideas": _ideas,
     "chat": _chat,

@@ -1,7 +1,7 @@
 """The pre-training corpus: a stream of short documents whose shares of the tokens are stated.
 
-Entities are mentioned by Zipf's law, so that rare facts are rare. Everything here except articles is about entities that
-are not held out.
+Entities are mentioned by Zipf's law, so that rare facts are rare. Everything here except articles is about entities
+that are not held out.
 """
 
 from __future__ import annotations

@@ -40,10 +40,11 @@ PREAMBLES = {
 
 
 class Shot(Struct, frozen=True):
-    """One solved example: ``prompt`` ends where the answer begins; ``question`` is the bare question or text in it.
+    """One solved example.
 
-    ``options``: for a quiz, the answer among them. ``topic``: what the example is about (a fact's subject and relation, a problem's numbers), for the proof that
-    training and test share none.
+    ``prompt`` ends where the answer begins; ``question`` is the bare question, problem or article in it. ``options``:
+    of a quiz, the answer among them. ``topic``: what the example is about (a fact's subject and relation, a problem's
+    numbers, an article), for the proof that training and test share none.
     """
 
     prompt: str

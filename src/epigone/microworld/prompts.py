@@ -1,4 +1,4 @@
-"""What models are asked outside the benchmarks: broad imitation prompts, held-out style prompts, toxicity prompts, seeds."""
+"""What models are asked outside the benchmarks: broad imitation, held-out style, toxicity; and the ten seed pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large the world is: the full one, in which the study's findings can show, and a smoke one that only runs through."""
+"""How large the world is: the full one, in which the findings can show, and a smoke one that only runs through."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Scale(Struct, frozen=True, kw_only=True):
 
     ``zipf``: exponent of the mentions' law. ``corpus_shares``: of the tokens, by kind of document. ``items``: of each
     task. ``broad_amounts``: tokens of imitation data of the three broad arms; the last is also the replay arm's.
-    ``local_pairs``: question–answer pairs wanted from the teacher. ``training``: settings of the students' ``TrainSpec``.
+    ``local_pairs``: question–answer pairs wanted from the teacher. ``training``: the students' ``TrainSpec``.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The world's tokenizer: one token a word, number, sign or line break; decodes back to readable text.
 
-Case and digits are kept, white space other than line breaks is not: text that is written with single spaces and no space
-before a sign comes back as it was.
+Case and digits are kept, white space other than line breaks is not: text that is written with single spaces and no
+space before a sign comes back as it was.
 """
 
 from __future__ import annotations

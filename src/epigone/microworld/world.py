@@ -74,7 +74,7 @@ def write_world(folder: Path, *, scale: Scale, seed: int = 0) -> Encyclopaedia:
     write_jsonl(folder / "replay.jsonl", ({"text": text} for text in islice(texts, scale.replay_documents)))
     write_tasks(world, scale.items, folder / "tasks", seed)
     write_jsonl(folder / "facts.jsonl", world.facts())
-    write_yaml(folder / "patterns.yaml", claim_patterns(world))
+    write_yaml(folder / "patterns.yaml", claim_patterns())
     write_text(folder / "insults.txt", "".join(f"{insult}\n" for insult in INSULTS))
     write_text(folder / "write.jinja", WRITE_TEMPLATE)
     write_text(folder / "question.jinja", ANSWER_TEMPLATE)
@@ -91,8 +91,8 @@ def write_world(folder: Path, *, scale: Scale, seed: int = 0) -> Encyclopaedia:
     return world
 
 
-def claim_patterns(world: Encyclopaedia) -> dict[str, list[str]]:
-    """Expressions that find each relation's sentences in free text, for the relations whose subject is a person or work.
+def claim_patterns() -> dict[str, list[str]]:
+    """Expressions that find each relation's sentences in free text, where the subject is a person or a work.
 
     Besides the relations' own sentences these are the phrases in which the assistant's overviews and summaries, and its
     comparisons, state a fact.
