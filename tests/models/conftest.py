@@ -62,7 +62,11 @@ def make_config(family: str, vocabulary: int, context: int) -> Any:
     if family == "llama_gqa":
         sizes["num_key_value_heads"] = 2
     if family == "qwen2_sliding":
-        sizes |= {"sliding_window": 8, "use_sliding_window": True, "layer_types": ["full_attention", "sliding_attention"]}
+        sizes |= {
+            "sliding_window": 8,
+            "use_sliding_window": True,
+            "layer_types": ["full_attention", "sliding_attention"],
+        }
     if name.startswith(("gemma", "qwen3")):
         sizes["head_dim"] = 8
     if name in ("gemma2", "gemma3"):

@@ -7,6 +7,7 @@ from epigone.models.local_spec import LocalSpec
 from epigone.models.open_model import open_model
 from epigone.models.protocol import Progress, TextModel
 from epigone.models.request_cache import RequestCache, Usage, request_digest
+from epigone.models.server_process import ServerProcess
 
 __all__ = [
     "ApiModel",
@@ -17,6 +18,7 @@ __all__ = [
     "Price",
     "Progress",
     "RequestCache",
+    "ServerProcess",
     "TextModel",
     "Usage",
     "open_model",

@@ -153,7 +153,10 @@ def _alternatives(logprobs: _Logprobs | None) -> tuple[dict[str, float], ...]:
     if logprobs is None:
         return ()
     if logprobs.content is not None:
-        return tuple({other.token: other.logprob for other in position.top_logprobs} for position in logprobs.content)
+        # Of two alternatives with the same text the first counts: it is the likelier one.
+        return tuple(
+            {other.token: other.logprob for other in reversed(position.top_logprobs)} for position in logprobs.content
+        )
     return tuple(dict(top or {}) for top in logprobs.top_logprobs or ())
 
 

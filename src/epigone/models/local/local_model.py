@@ -56,6 +56,16 @@ class LocalModel:
         self.decoder = Decoder(self._forward, self.text, batch_rows=spec.batch_rows, batch_tokens=spec.batch_tokens)
 
     @property
+    def vocabulary(self) -> int:
+        """How many token ids there are."""
+        return self._forward.vocabulary
+
+    @property
+    def device(self) -> str:
+        """Where it runs, such as ``cpu`` or ``cuda:0``."""
+        return str(self._forward.device)
+
+    @property
     def dtype(self) -> str:
         """The weights' number format, such as ``float32``."""
         return str(self._forward.dtype).removeprefix("torch.")
@@ -144,15 +154,8 @@ class LocalModel:
             finish_reason=job.finish,
             prompt_tokens=len(job.prompt),
             completion_tokens=job.written,
-            top_logprobs=tuple(self._by_text(top) for top in job.top),
+            top_logprobs=tuple(self.text.by_text(top) for top in job.top),
         )
-
-    def _by_text(self, top: Sequence[tuple[int, float]]) -> dict[str, float]:
-        """Alternatives by their text; of two tokens with the same text the likelier counts."""
-        named: dict[str, float] = {}
-        for token, logprob in top:
-            named.setdefault(self.text.piece(token), logprob)
-        return named
 
     def score(self, requests: Sequence[ScoreRequest], progress: Progress | None = None) -> list[ScoreReply]:
         """Log-probability of each continuation."""

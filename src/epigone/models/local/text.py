@@ -93,6 +93,27 @@ class Text:
             self._pieces[token] = whole[len(before) :] if inside else self._decode([token])
         return self._pieces[token]
 
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each token's text; a character made up of several tokens belongs to the last of them."""
+        found: list[str] = []
+        broken: list[int] = []
+        for token in ids:
+            piece = self.piece(token)
+            if broken or "\ufffd" in piece:
+                broken.append(token)
+                whole = self._decode([self._anchor(), *broken])[len(self._decode([self._anchor()])) :]
+                piece = "" if whole.endswith("\ufffd") else whole
+                broken = broken if piece == "" else []
+            found.append(piece)
+        return found
+
+    def by_text(self, top: Sequence[tuple[int, float]]) -> dict[str, float]:
+        """Alternatives by their text; of two tokens with the same text the likelier counts."""
+        named: dict[str, float] = {}
+        for token, logprob in top:
+            named.setdefault(self.piece(token), logprob)
+        return named
+
     def _anchor(self) -> int:
         """An ordinary token, to put before another one."""
         if not hasattr(self, "_anchor_id"):
