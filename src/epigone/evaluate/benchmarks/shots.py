@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from lm_eval.api.samplers import ContextSampler
@@ -28,16 +29,15 @@ class FixedShots(ContextSampler):  # type: ignore[misc]  # lm-eval carries no ty
 
     def set_rnd(self, rnd: int | None) -> FixedShots:
         """Take the seed (lm-eval calls this with the few-shot seed)."""
-        self.seed = rnd
+        self._order = list(self.df)
+        random.Random(rnd or 0).shuffle(self._order)
         return self
 
-    def sample(
-        self, n: int, eval_doc: Mapping[str, Any] | None = None, df: Sequence[Any] | None = None, **_: object
-    ) -> Sequence[Any]:
+    def sample(self, n: int, eval_doc: Mapping[str, Any] | None = None, **_: object) -> Sequence[Any]:
         """The n examples; ``eval_doc``, the item being asked, is never one of them."""
-        pool = list(df if df is not None else self.df)
-        random.Random(getattr(self, "seed", None) or 0).shuffle(pool)
-        return [example for example in pool if example != eval_doc][:n]
+        if not hasattr(self, "_order"):
+            self.set_rnd(0)
+        return list(islice((example for example in self._order if example != eval_doc), n))
 
 
 class ShotsByGroup(ConfigurableTask):  # type: ignore[misc]

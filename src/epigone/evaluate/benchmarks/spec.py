@@ -45,5 +45,8 @@ class BenchmarkSpec(Spec):
     temperature: float | None = Field(default=None, ge=0.0)
     """Sampling temperature. ``None``: as the task file says (0, greedy)."""
 
+    allow_unconfined: bool = False
+    """``humaneval``: run programs also where the machine cannot shut them in. They may then do whatever you may."""
+
     exclude: tuple[Path, ...] = ()
     """Files (JSON lines with ``question``) whose questions must not be scored, such as the seeds of imitation data."""

@@ -20,6 +20,7 @@ from epigone.evaluate.benchmarks.data_source import find_splits, read_rows
 from epigone.evaluate.benchmarks.harness import harness_library
 from epigone.evaluate.benchmarks.naming import BUILT_IN, task_path
 from epigone.evaluate.benchmarks.process import Scoring
+from epigone.evaluate.benchmarks.programs import PassesTests
 from epigone.evaluate.benchmarks.spec import BenchmarkSpec
 from epigone.evaluate.benchmarks.text_match import normalize_answer
 
@@ -143,6 +144,8 @@ def _override(config: dict[str, Any], spec: BenchmarkSpec) -> dict[str, Any]:
     config = dict(config)
     if spec.shots is not None:
         config["num_fewshot"] = spec.shots
+    if spec.allow_unconfined and isinstance(config.get("process_results"), PassesTests):
+        config["process_results"] = PassesTests(allow_unconfined=True)
     if spec.samples is not None:
         config["repeats"] = spec.samples
     generation = dict(config.get("generation_kwargs") or {})

@@ -1,0 +1,1 @@
+"""Scripts that run inside the sandbox, on the standard library alone. Nothing here is imported outside."""
