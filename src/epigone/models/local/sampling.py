@@ -42,7 +42,7 @@ def _draw(logits: torch.Tensor, jobs: Sequence[Job]) -> torch.Tensor:
     shares = torch.softmax(logits / temperature[:, None], -1)
     if any(job.top_p < 1 for job in jobs):
         top_p = torch.tensor([job.top_p for job in jobs], dtype=torch.float64, device=device)
-        ordered, order = shares.sort(-1, descending=True, stable=True)
+        ordered, order = shares.sort(dim=-1, descending=True, stable=True)
         before = ordered.cumsum(-1) - ordered
         kept = ordered.masked_fill((before >= top_p[:, None]) & (before > 0), 0.0)
         shares = torch.zeros_like(shares).scatter_(-1, order, kept)
