@@ -46,7 +46,7 @@ class _LazyCommands(TyperGroup):
         if isinstance(found, typer.Typer):
             command: Any = typer.main.get_group(found)
         else:
-            single = typer.Typer(add_completion=False)
+            single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
             single.command(name=cmd_name)(found)
             command = typer.main.get_command(single)
         command.name = cmd_name
@@ -57,7 +57,7 @@ class _LazyCommands(TyperGroup):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-app = typer.Typer(cls=_LazyCommands, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(cls=_LazyCommands, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def _print_version(value: bool) -> None:

@@ -22,7 +22,6 @@ class RunDisplay:
     def __init__(self, console: Console | None = None, *, title: str = "") -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self.title = title
-        self._live = Live(console=self.console, refresh_per_second=4, transient=True, get_renderable=self._render)
         self._total: Counter[str] = Counter()
         self._done: Counter[str] = Counter()
         self._kept = 0
@@ -30,6 +29,7 @@ class RunDisplay:
         self._shares: dict[str, float] = {}
         self._took: dict[str, list[float]] = {}
         self._begun = time.monotonic()
+        self._live = Live(console=self.console, refresh_per_second=4, transient=True, get_renderable=self._render)
 
     def __enter__(self) -> RunDisplay:
         if self.console.is_terminal:
@@ -73,11 +73,11 @@ class RunDisplay:
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 2))
-        for stage, total in self._total.items():
+        for stage, total in list(self._total.items()):
             bar = ProgressBar(total=total, completed=self._done[stage], width=24)
             table.add_row(Text(stage), bar, Text(f"{self._done[stage]}/{total}", justify="right"))
         now = Table.grid(padding=(0, 2))
-        for job, event in self._running.items():
+        for job, event in list(self._running.items()):
             share = self._shares.get(job)
             now.add_row(
                 Text("·"), Text(event.title, overflow="ellipsis", no_wrap=True), Text(f"{share:.0%}" if share else "")
@@ -90,7 +90,7 @@ class RunDisplay:
     def _seconds_left(self) -> float | None:
         """From the mean duration of each stage's finished jobs; ``None`` until every open stage has one."""
         seconds = 0.0
-        for stage, total in self._total.items():
+        for stage, total in list(self._total.items()):
             open_jobs = total - self._done[stage]
             if open_jobs == 0:
                 continue

@@ -48,7 +48,11 @@ def study_document(
             "benchmarks": [{"task": str(files / "tasks" / f"{task}.yaml")} for task in TASKS],
             "style": prompts,
             "preference": prompts | {"judge": {"likelihood": {"hf": teacher, "dtype": "float64"}}},
-            "toxicity": {"prompts": str(files / "toxicity.jsonl"), "lexicon": str(files / "insults.txt")},
+            "toxicity": {
+                "prompts": str(files / "toxicity.jsonl"),
+                "scorer": "lexicon",
+                "lexicon": str(files / "insults.txt"),
+            },
             "factuality": {"facts": str(files / "facts.jsonl"), "patterns": str(files / "patterns.yaml")},
         },
     }
