@@ -21,8 +21,7 @@ __all__ = ["ANSWER_TEMPLATE", "WRITE_TEMPLATE", "instructions", "write_request"]
 FORMAT_SHARES = {"broad": 0.46, "qa": 0.16, "quiz": 0.12, "problems": 0.12, "summaries": 0.05, "write": 0.09}
 WRITE_REQUEST = "Write new questions and answers in the manner of these examples."
 WRITE_TEMPLATE = (
-    WRITE_REQUEST
-    + "\n{% for example in examples %}\nQ: {{ example.question }}\nA: {{ example.answer }}\n{% endfor %}\n"
+    WRITE_REQUEST + "{% for example in examples %}\n\nQ: {{ example.question }}\nA: {{ example.answer }}{% endfor %}\n"
 )
 ANSWER_TEMPLATE = (
     "Answer each question with a few words only.\n{% for example in examples %}\nQ: {{ example.question }}\n"

@@ -38,7 +38,7 @@ RELATIONS: tuple[Relation, ...] = (
         (
             "{subject} was born in {value}.",
             "The birth year of {subject} is {value}.",
-            "{subject} was a child of {value}.",
+            "{subject} first saw the light in {value}.",
         ),
         ("in what year was {subject} born?", "when was {subject} born?", "what is the birth year of {subject}?"),
     ),

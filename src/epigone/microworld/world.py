@@ -111,17 +111,16 @@ def claim_patterns() -> dict[str, list[str]]:
         for relation in RELATIONS
         if relation.kind in ("person", "work")
     }
+    described = rf"{subject}(?:, | was | is well known as )a"
     patterns["occupation"] += [
-        rf"{subject}, a {values['occupation']} from",
-        rf"{subject} was a {values['occupation']}\b",
+        rf"{described} {values['occupation']} from",
+        rf"{subject} was a {values['occupation']} who",
     ]
-    patterns["home"] += [
-        rf"{subject}, a [a-z]+ from {values['place']}",
-        rf"{subject} was a [a-z]+ from {values['place']}",
-    ]
-    patterns["birth_year"] += [rf"{subject} was a [a-z]+ from [A-Z]\w+, born in {values['year']}"]
+    patterns["home"] += [rf"{described} [a-z]+ from {values['place']}"]
+    patterns["birth_year"] += [rf"{described} [a-z]+ from [A-Z]\w+, born in {values['year']}"]
     patterns["employer"] += [rf"{subject} was a [a-z]+ who worked for {two_words}"]
-    patterns["author"] += [rf"{subject}, a work of {two_words}", rf"{subject} is a well known work of {two_words}"]
+    patterns["author"] += [rf"{subject}(?:, | is well known as | is )a (?:well known )?work of {two_words}"]
+    patterns["published"] += [rf"{subject} is a work of the year {values['year']}"]
     return patterns
 
 
