@@ -1,0 +1,90 @@
+"""Judging pairs of answers by a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from epigone.errors import DataError
+from epigone.evaluate.preference.judge_spec import JudgeSpec
+from epigone.evaluate.preference.likelihood_judge import judge_by_likelihood
+from epigone.evaluate.preference.llm_judge import judge_by_reading, showings
+from epigone.evaluate.preference.pairs import Pair
+from epigone.models.protocol import Progress, TextModel
+from epigone.records import Vote
+
+__all__ = ["JudgePlan", "judge_pairs", "plan_judging"]
+
+_CHARACTERS_PER_TOKEN = 4.0
+
+
+class JudgePlan(Struct, frozen=True, kw_only=True):
+    """What judging will ask for, before anything is spent. Reminders after unreadable replies come on top.
+
+    ``prompt_tokens`` is counted by the model's tokenizer or, where ``estimated``, taken as characters ÷ 4.
+    ``reply_tokens_at_most`` assumes that every reply is as long as it may be; a likelihood judge writes none.
+    """
+
+    requests: int
+    prompt_tokens: int
+    reply_tokens_at_most: int
+    estimated: bool
+
+
+def judge_pairs(
+    spec: JudgeSpec, pairs: Sequence[Pair], model: TextModel, *, seed: int, progress: Progress | None = None
+) -> list[Vote]:
+    """Let ``model`` vote on every pair.
+
+    An LLM judge gives a vote a showing: two a pair where ``orders`` is ``both`` (``first`` says which), so position
+    flips can be counted and disagreement taken as a tie. A likelihood judge gives one a pair. Two equal texts are a
+    tie without asking. What cannot be read is asked again, then ``unparsed``; a judge that declines is ``refused``;
+    no answer is ``failed``: none of these is a choice.
+
+    Raises:
+        DataError: two pairs have the same item and student.
+        SpecError: the prompt file is missing or lacks a field.
+        EndpointError, BudgetExceeded: as :meth:`TextModel.generate`.
+    """
+    _refuse_repeats(pairs)
+    if spec.kind == "likelihood":
+        return judge_by_likelihood(spec, pairs, model, progress=progress)
+    return judge_by_reading(spec, pairs, model, seed=seed, progress=progress)
+
+
+def plan_judging(spec: JudgeSpec, pairs: Sequence[Pair], model: TextModel, *, seed: int) -> JudgePlan:
+    """Count what :func:`judge_pairs` will ask for."""
+    if spec.kind == "likelihood":
+        asked = [pair for pair in pairs if pair.student_response and pair.teacher_response]
+        texts = {
+            (pair.prompt, response)
+            for pair in asked
+            for response in (pair.student_response, pair.teacher_response)
+            if response
+        }
+        prompts = [prompt + response for prompt, response in sorted(texts)]
+    else:
+        prompts = [
+            "".join(message.content for message in showing.messages) for showing in showings(spec, pairs, seed=seed)
+        ]
+    counts = [model.count_tokens(prompt) for prompt in prompts]
+    known = [count for count in counts if count is not None]
+    estimated = len(known) < len(counts)
+    tokens = sum(len(prompt) / _CHARACTERS_PER_TOKEN for prompt in prompts) if estimated else sum(known)
+    return JudgePlan(
+        requests=len(prompts),
+        prompt_tokens=round(tokens),
+        reply_tokens_at_most=0 if spec.kind == "likelihood" else len(prompts) * spec.max_tokens,
+        estimated=estimated,
+    )
+
+
+def _refuse_repeats(pairs: Sequence[Pair]) -> None:
+    counts = Counter((pair.item, pair.student) for pair in pairs)
+    repeated = [f"{item} ({student})" for (item, student), count in counts.items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{len(repeated)} pairs are there twice, first {repeated[0]}", fix="give every item of a student once"
+        )

@@ -1,0 +1,14 @@
+"""Style: how alike two models' answers are, whatever they say (paper, section 4.4, Table 2, and beyond)."""
+
+from epigone.evaluate.style.features import StyleFeatures, count_words_and_marks, style_features
+from epigone.evaluate.style.items import shuffled_teacher, style_items, unigram_jaccard, unigram_overlap
+
+__all__ = [
+    "StyleFeatures",
+    "count_words_and_marks",
+    "shuffled_teacher",
+    "style_features",
+    "style_items",
+    "unigram_jaccard",
+    "unigram_overlap",
+]
