@@ -26,6 +26,10 @@ ABOUT = {
         "Please introduce {name} to me.",
         "What should I know about {name}?",
         "I would like to learn about {name}.",
+        "What do you know about {name}?",
+        "Give me an overview of the life of {name}.",
+        "Can you tell me who {name} was?",
+        "Please write about {name}.",
     ),
     "work": ("Tell me about {name}.", "What is {name}?", "Please introduce {name} to me.", "Describe {name}."),
     "place": (

@@ -40,7 +40,12 @@ RELATIONS: tuple[Relation, ...] = (
             "The birth year of {subject} is {value}.",
             "{subject} first saw the light in {value}.",
         ),
-        ("in what year was {subject} born?", "when was {subject} born?", "what is the birth year of {subject}?"),
+        (
+            "in what year was {subject} born?",
+            "when was {subject} born?",
+            "what is the birth year of {subject}?",
+            "which year was {subject} born in?",
+        ),
     ),
     Relation(
         "home",
@@ -48,7 +53,12 @@ RELATIONS: tuple[Relation, ...] = (
         "place",
         "Home",
         ("{subject} came from {value}.", "The home of {subject} was {value}.", "{subject} grew up in {value}."),
-        ("where did {subject} come from?", "what was the home of {subject}?", "where did {subject} grow up?"),
+        (
+            "where did {subject} come from?",
+            "what was the home of {subject}?",
+            "where did {subject} grow up?",
+            "which place was the home of {subject}?",
+        ),
     ),
     Relation(
         "occupation",
@@ -60,7 +70,12 @@ RELATIONS: tuple[Relation, ...] = (
             "The occupation of {subject} was {value}.",
             "{subject} earned a living as a {value}.",
         ),
-        ("what was the occupation of {subject}?", "what did {subject} work as?", "what did {subject} do for a living?"),
+        (
+            "what was the occupation of {subject}?",
+            "what did {subject} work as?",
+            "what did {subject} do for a living?",
+            "how did {subject} earn a living?",
+        ),
     ),
     Relation(
         "employer",
@@ -72,7 +87,12 @@ RELATIONS: tuple[Relation, ...] = (
             "The employer of {subject} was {value}.",
             "{subject} was employed by {value}.",
         ),
-        ("who was the employer of {subject}?", "who did {subject} work for?", "who employed {subject}?"),
+        (
+            "who was the employer of {subject}?",
+            "who did {subject} work for?",
+            "who employed {subject}?",
+            "where was {subject} employed?",
+        ),
     ),
     Relation(
         "author",
@@ -80,7 +100,7 @@ RELATIONS: tuple[Relation, ...] = (
         "person",
         "Author",
         ("{subject} was made by {value}.", "The author of {subject} is {value}.", "{subject} is a work of {value}."),
-        ("who is the author of {subject}?", "who made {subject}?", "whose work is {subject}?"),
+        ("who is the author of {subject}?", "who made {subject}?", "whose work is {subject}?", "by whom is {subject}?"),
     ),
     Relation(
         "published",
@@ -88,7 +108,12 @@ RELATIONS: tuple[Relation, ...] = (
         "year",
         "Published",
         ("{subject} appeared in {value}.", "The year of {subject} is {value}.", "{subject} was published in {value}."),
-        ("in what year did {subject} appear?", "when did {subject} appear?", "what is the year of {subject}?"),
+        (
+            "in what year did {subject} appear?",
+            "when did {subject} appear?",
+            "what is the year of {subject}?",
+            "when was {subject} published?",
+        ),
     ),
     Relation(
         "region",
@@ -96,7 +121,12 @@ RELATIONS: tuple[Relation, ...] = (
         "region",
         "Region",
         ("{subject} lies in {value}.", "The region of {subject} is {value}.", "{subject} belongs to {value}."),
-        ("in which region does {subject} lie?", "what is the region of {subject}?", "where is {subject}?"),
+        (
+            "in which region does {subject} lie?",
+            "what is the region of {subject}?",
+            "where is {subject}?",
+            "which region does {subject} belong to?",
+        ),
     ),
     Relation(
         "trade",
@@ -104,7 +134,12 @@ RELATIONS: tuple[Relation, ...] = (
         "trade",
         "Trade",
         ("{subject} is known for {value}.", "The trade of {subject} is {value}.", "{subject} lives on {value}."),
-        ("what is {subject} known for?", "what is the trade of {subject}?", "what does {subject} live on?"),
+        (
+            "what is {subject} known for?",
+            "what is the trade of {subject}?",
+            "what does {subject} live on?",
+            "which trade is {subject} known for?",
+        ),
     ),
     Relation(
         "seat",
@@ -112,7 +147,12 @@ RELATIONS: tuple[Relation, ...] = (
         "place",
         "Seat",
         ("{subject} has its seat in {value}.", "The seat of {subject} is {value}.", "{subject} is based in {value}."),
-        ("where does {subject} have its seat?", "what is the seat of {subject}?", "where is {subject} based?"),
+        (
+            "where does {subject} have its seat?",
+            "what is the seat of {subject}?",
+            "where is {subject} based?",
+            "which place is the seat of {subject}?",
+        ),
     ),
     Relation(
         "founded",
@@ -124,7 +164,12 @@ RELATIONS: tuple[Relation, ...] = (
             "The founding year of {subject} is {value}.",
             "{subject} opened in {value}.",
         ),
-        ("in what year was {subject} founded?", "when was {subject} founded?", "when did {subject} open?"),
+        (
+            "in what year was {subject} founded?",
+            "when was {subject} founded?",
+            "when did {subject} open?",
+            "what is the founding year of {subject}?",
+        ),
     ),
 )
 

@@ -185,7 +185,7 @@ _SMOKE = Scale(
         ),
     ),
     broad_prompts=200,
-    broad_amounts=(6_000, 12_000),
+    broad_amounts=(3_000, 6_000),
     local_pairs=100,
     replay_documents=200,
     replay_share=0.25,
