@@ -87,7 +87,7 @@ def _parse(path: Path) -> list[Row]:
         return found
     decoder = msgspec.json.Decoder(Row)
     rows = []
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(content.split(b"\n"), 1):
         if line.strip():
             try:
                 rows.append(decoder.decode(line))

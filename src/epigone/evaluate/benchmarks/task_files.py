@@ -31,9 +31,14 @@ ID_COLUMNS = ("id", "item", "task_id", "question_id")
 
 @dataclass(frozen=True)
 class TaskItem:
-    """One item to score. ``context``: lm-eval's prompt with its examples (several for multiple-input tasks)."""
+    """One item to score.
+
+    ``position``: where it stands in the scored split. ``context``: lm-eval's prompt with its examples (several for
+    multiple-input tasks). ``question``: its own words, without instruction and examples.
+    """
 
     id: str
+    position: int
     doc: Mapping[str, Any]
     context: str | list[str]
     question: str
@@ -251,7 +256,7 @@ def _with_items(spec: BenchmarkSpec, harness: Any, held_out: frozenset[int], see
         ]
         if spec.items is not None and spec.items < len(kept):
             kept = sorted(random.Random(seed).sample(kept, spec.items))
-        items = tuple(_item(harness, docs[position], ids[position]) for position in kept)
+        items = tuple(_item(harness, docs[position], ids[position], position) for position in kept)
     except EpigoneError:
         raise
     except Exception as error:  # templates and process functions are the task file's own code
@@ -261,7 +266,7 @@ def _with_items(spec: BenchmarkSpec, harness: Any, held_out: frozenset[int], see
     return LoadedTask(name=name, spec=spec, harness=harness, items=items)
 
 
-def _item(harness: Any, doc: Mapping[str, Any], identity: str) -> TaskItem:
+def _item(harness: Any, doc: Mapping[str, Any], identity: str, position: int) -> TaskItem:
     context = harness.fewshot_context(
         doc, num_fewshot=harness.config.num_fewshot or 0, gen_prefix=harness.doc_to_prefix(doc)
     )
@@ -270,6 +275,7 @@ def _item(harness: Any, doc: Mapping[str, Any], identity: str) -> TaskItem:
     field = (harness.config.metadata or {}).get("cluster")
     return TaskItem(
         id=identity,
+        position=position,
         doc=doc,
         context=context,
         question=_question(harness, doc),
