@@ -35,8 +35,9 @@ class LocalSpec(Spec):
     batch_tokens: Annotated[int, Field(ge=1)] = 32_768
     """How many cached positions (rows × context) one batch may hold. More is faster and takes more memory."""
 
-    batch_rows: Annotated[int, Field(ge=1)] = 256
-    """How many sequences are decoded side by side at most."""
+    batch_rows: Annotated[int, Field(ge=1)] | None = None
+    """How many sequences are decoded side by side at most. ``None``: 64 on a CPU, where more of them only leave the
+    processor's cache, 256 on a GPU."""
 
     max_context: Annotated[int, Field(ge=1)] | None = None
     """Longest prompt + reply, in tokens. ``None``: what the model's configuration says."""

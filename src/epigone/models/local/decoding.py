@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from msgspec import Struct
 
+from epigone.models.local.batches import Limits, cut_into_batches
 from epigone.models.local.forward import Forward
 from epigone.models.local.jobs import Job
 from epigone.models.local.prefixes import group_by_prefix
@@ -98,9 +99,9 @@ class Decoder:
             columns = [list(range(begin, self._slab.end)) for begin in self._begins]
             parts.append((self._slab, list(range(len(self._live))), columns))
         finished: list[Job] = []
-        for part in _same_prefix(chosen):
-            jobs = [waiting.job for waiting in part]
-            prefilled = self._forward.prefill([job.prompt for job in jobs], part[0].prefix, 1)
+        limits = Limits(self._batch_rows, self._batch_tokens, len(chosen))
+        for jobs, prefix in _readings(chosen, limits):
+            prefilled = self._forward.prefill([job.prompt for job in jobs], prefix, 1)
             tokens = choose(prefilled.logits[:, -1], jobs)
             ended = [self._accept(job, token) for job, token in zip(jobs, tokens, strict=True)]
             finished += [job for job, over in zip(jobs, ended, strict=True) if over]
@@ -140,7 +141,8 @@ class Decoder:
         end, device = slab.end, self._forward.device
         tokens = torch.tensor([[job.ids[-1]] for job in jobs], device=device)
         positions = torch.tensor([[end - begin] for begin in self._begins], device=device)
-        mask = self._forward.step_mask(self._seen[: len(jobs), : end + 1], end)
+        slab.begin = min(self._begins)
+        mask = self._forward.step_mask(self._seen[: len(jobs), slab.begin : end + 1])
         logits = self._forward.step(tokens, positions, mask, slab, 1)[:, -1]
         finished = []
         for row, token in reversed(list(enumerate(choose(logits, jobs)))):
@@ -187,8 +189,8 @@ class Decoder:
         return known[token]
 
 
-def _same_prefix(waiting: Sequence[_Waiting]) -> list[list[_Waiting]]:
-    """Neighbours that share their prefix, together."""
+def _readings(waiting: Sequence[_Waiting], limits: Limits) -> list[tuple[list[Job], int]]:
+    """Which jobs to read in together, and how many first tokens they share."""
     parts: list[list[_Waiting]] = []
     for entry in waiting:
         first = parts[-1][0] if parts else None
@@ -197,4 +199,11 @@ def _same_prefix(waiting: Sequence[_Waiting]) -> list[list[_Waiting]]:
             parts[-1].append(entry)
         else:
             parts.append([entry])
-    return parts
+    readings = []
+    for part in parts:
+        prefix = part[0].prefix
+        part.sort(key=lambda entry: len(entry.job.prompt))
+        lengths = [len(entry.job.prompt) - prefix for entry in part]
+        for cut in cut_into_batches(lengths, [1] * len(part), limits):
+            readings.append(([part[at].job for at in cut], prefix))
+    return readings

@@ -95,17 +95,16 @@ class Forward:
             return self._as_wanted(near)
         return {"full_attention": self._as_wanted(seen), "sliding_attention": self._as_wanted(near)}
 
-    def step_mask(self, seen: torch.Tensor, column: int) -> Any:
+    def step_mask(self, seen: torch.Tensor) -> Any:
         """The mask of a decoding step whose rows are aligned at the right.
 
         Args:
-            seen: (rows, column + 1), false where a row has not begun.
-            column: where the new token stands.
+            seen: (rows, columns), the last of them the new token's; false where a row has not begun.
         """
         allowed = seen[:, None, None, :]
         if self.window is None or not (self.masks_by_layer_type or self.slides_everywhere):
             return self._as_wanted(allowed)
-        near = allowed & (column - torch.arange(column + 1, device=self.device) < self.window)
+        near = allowed & (torch.arange(seen.shape[1], 0, -1, device=self.device) <= self.window)
         if self.slides_everywhere:
             return self._as_wanted(near)
         return {"full_attention": self._as_wanted(allowed), "sliding_attention": self._as_wanted(near)}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from msgspec import Struct
 
+from epigone.models.local.batches import Limits, cut_into_batches
 from epigone.models.local.forward import Forward
 from epigone.models.local.prefixes import group_by_prefix
 from epigone.models.local.sampling import LOGPROB_DECIMALS
@@ -57,9 +58,11 @@ def likelihoods(
     results: list[list[TokenLikelihood]] = [[] for _ in given]
     finished = 0
     wanted = [len(ids) - begin + 1 for ids, begin in keys]
-    limits = _Limits(batch_rows, batch_tokens, _LOGITS // forward.vocabulary)
+    limits = Limits(batch_rows, batch_tokens, _LOGITS // forward.vocabulary)
     for group in group_by_prefix(sequences, [begin - 1 for _, begin in keys]):
-        for batch in _batches(group.members, [len(ids) for ids in sequences], wanted, limits):
+        lengths = [len(sequences[member]) - group.length for member in group.members]
+        for cut in cut_into_batches(lengths, [wanted[member] for member in group.members], limits):
+            batch = [group.members[at] for at in cut]
             kept = max(wanted[member] for member in batch)
             with torch.inference_mode():
                 prefilled = forward.prefill([sequences[member] for member in batch], group.length, kept)
@@ -86,26 +89,3 @@ def _look_up(logprobs: torch.Tensor, given: Given) -> list[TokenLikelihood]:
     ]
     rows = zip(own, greedy, tops, strict=True)
     return [TokenLikelihood(round(value, LOGPROB_DECIMALS), first, top) for value, first, top in rows]
-
-
-class _Limits(Struct, frozen=True):
-    """Of one batch: rows, padded tokens, and tokens whose logits are kept."""
-
-    rows: int
-    tokens: int
-    kept: int
-
-
-def _batches(members: Sequence[int], lengths: Sequence[int], wanted: Sequence[int], limits: _Limits) -> list[list[int]]:
-    """Cut members (shortest first) into batches within the limits; a member beyond them goes alone."""
-    batches: list[list[int]] = []
-    kept = 0
-    for member in members:
-        rows = len(batches[-1]) + 1 if batches else 1
-        kept = max(kept, wanted[member])
-        fits = rows <= limits.rows and rows * lengths[member] <= limits.tokens and rows * kept <= limits.kept
-        if not batches or not fits:
-            batches.append([])
-            kept = wanted[member]
-        batches[-1].append(member)
-    return batches

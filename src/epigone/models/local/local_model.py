@@ -53,7 +53,8 @@ class LocalModel:
         self.max_context = _max_context(model, spec)
         self._forward = Forward(model)
         self._lock = threading.Lock()
-        self.decoder = Decoder(self._forward, self.text, batch_rows=spec.batch_rows, batch_tokens=spec.batch_tokens)
+        self._batch_rows = spec.batch_rows or (64 if self._forward.device.type == "cpu" else 256)
+        self._decoder = Decoder(self._forward, self.text, batch_rows=self._batch_rows, batch_tokens=spec.batch_tokens)
 
     @property
     def vocabulary(self) -> int:
@@ -104,7 +105,7 @@ class LocalModel:
     ) -> None:
         """Run jobs through the engine, one caller at a time."""
         with self._lock:
-            self.decoder.run(jobs, done=done, more=more)
+            self._decoder.run(jobs, done=done, more=more)
 
     def job(self, request: Request) -> Job | str:
         """The engine's form of a request, or why it cannot be answered.
@@ -189,7 +190,7 @@ class LocalModel:
         self, given: Sequence[Given], done: Callable[[int], None] | None = None
     ) -> list[list[TokenLikelihood]]:
         """Log-probabilities of given tokens."""
-        limits = {"batch_rows": self.spec.batch_rows, "batch_tokens": self.spec.batch_tokens}
+        limits = {"batch_rows": self._batch_rows, "batch_tokens": self.spec.batch_tokens}
         with self._lock:
             return likelihoods(self._forward, given, **limits, done=done)
 

@@ -13,8 +13,9 @@ __all__ = ["Slab"]
 class Slab(Cache):  # type: ignore[misc]
     """A transformers cache over buffers ``(rows, heads, columns, size)``, one pair a layer.
 
-    All rows are written at the same column ``end``; a row may begin anywhere (what lies before it is masked). A model's
-    forward pass over ``q`` tokens writes columns ``end : end + q``; the caller then calls :meth:`advance`.
+    All rows are written at the same column ``end``. A row may begin anywhere (what lies before it is masked), the first
+    of them at ``begin``; the first ``live`` rows are in use. A forward pass over ``q`` tokens writes columns
+    ``end : end + q``; the caller then calls :meth:`advance`.
 
     Args:
         rows: how many sequences may be held.
@@ -24,7 +25,7 @@ class Slab(Cache):  # type: ignore[misc]
 
     def __init__(self, rows: int, columns: int, like: Slab | None = None) -> None:
         super().__init__(layers=[])
-        self.rows, self.columns, self.end = rows, columns, 0
+        self.rows, self.columns, self.begin, self.end = rows, columns, 0, 0
         self.live = rows
         self.keys: list[torch.Tensor] = []
         self.values: list[torch.Tensor] = []
@@ -41,14 +42,14 @@ class Slab(Cache):  # type: ignore[misc]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store (live, heads, q, size) behind what is there; give back everything, (live, heads, end + q, size)."""
+        """Store (live, heads, q, size) behind what is there; give back columns from ``begin`` on, the new ones too."""
         if layer_idx == len(self.keys):
             self._add_layer(key_states, value_states)
         after = self.end + key_states.shape[2]
         keys, values = self.keys[layer_idx], self.values[layer_idx]
         keys[: self.live, :, self.end : after] = key_states
         values[: self.live, :, self.end : after] = value_states
-        return keys[: self.live, :, :after], values[: self.live, :, :after]
+        return keys[: self.live, :, self.begin : after], values[: self.live, :, self.begin : after]
 
     def advance(self, tokens: int) -> None:
         """Keep the ``tokens`` columns that a forward pass has just written."""
