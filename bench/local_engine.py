@@ -33,7 +33,7 @@ from epigone.models.local import LocalModel, load_local
 from epigone.models.local.jobs import Job
 from epigone.records import Message, ScoreRequest
 
-NAMES = ["Ada", "Boris", "Clara", "Dimitri", "Elena", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Katya", "Leon", "Mira"]
+NAMES = ["Ada", "Boris", "Clara", "Dimitri", "Elena", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Katya", "Leon"]
 CITIES = ["Lisbon", "Kiel", "Oslo", "Turin", "Ghent", "Porto", "Graz", "Lyon", "Brno", "Riga", "Bergen", "Sofia"]
 WORK = ["baker", "pilot", "nurse", "sailor", "judge", "painter", "teacher", "miller"]
 WORDS = ["Q", "A", ":", ".", "?", "where", "does", "live", "lives", "in", "met", "a", "Tell", "of", "the"]
@@ -82,13 +82,6 @@ def question(draw: random.Random) -> tuple[str, str]:
 def train_tiny(folder: Path) -> Path:
     """A llama of 4 layers, 96 wide, that has learnt to end its replies."""
     vocabulary = sorted({*NAMES, *CITIES, *WORK, *WORDS})
-        {
-            *NAMES,
-            *CITIES,
-            *WORK,
-            *["Q", "A", ":", ".", "?", "where", "does", "live", "lives", "in", "met", "a", "Tell", "of", "the"],
-        }
-    )
     words = {word: index for index, word in enumerate(["<end>", "<unknown>", *vocabulary])}
     core = Tokenizer(models.WordLevel(words, unk_token="<unknown>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -158,7 +151,9 @@ def measure(label: str, model: LocalModel, prompts: list[list[int]], *, max_new:
     )
     tokens = sum(job.written for job in jobs)
     written = [job.written for job in jobs]
-    sizes = f"{len(prompts)} prompts of {min(map(len, prompts))}-{width}, replies of {min(written)}-{max(written)} tokens"
+    sizes = (
+        f"{len(prompts)} prompts of {min(map(len, prompts))}-{width} tokens, replies of {min(written)}-{max(written)}"
+    )
     print(f"{label}: {sizes}: {tokens / ours:,.0f} tokens/s", end="")
     print(f", generate {tokens / theirs:,.0f}; ratio {theirs / ours:.2f}")
 
