@@ -9,7 +9,18 @@ from msgspec import Struct
 
 from epigone.records import Conversation, Drop
 
-__all__ = ["Curated", "Diversity", "EvaluationText", "FunnelRow", "Match", "Nested", "Notes", "SimilarPair"]
+__all__ = [
+    "CategoryShare",
+    "Curated",
+    "Diversity",
+    "EvaluationText",
+    "FunnelRow",
+    "Match",
+    "Nested",
+    "Notes",
+    "QueryLabel",
+    "SimilarPair",
+]
 
 
 class EvaluationText(Struct, frozen=True, kw_only=True):
@@ -19,6 +30,27 @@ class EvaluationText(Struct, frozen=True, kw_only=True):
     item: str
     prompt: str
     answers: tuple[str, ...] = ()
+
+
+class QueryLabel(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One query's category, a line of a labels file; ``category`` is ``None`` unless ``status`` is ok."""
+
+    conversation: str
+    query: str
+    category: str | None
+    labeller: str
+    status: Literal["ok", "unparsed", "refused", "failed"] = "ok"
+    raw: str | None = None
+
+
+class CategoryShare(Struct, frozen=True, kw_only=True):
+    """A category's share of the labelled queries, with its 95 % Wilson interval."""
+
+    category: str
+    count: int
+    share: float
+    low: float
+    high: float
 
 
 class Match(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -87,6 +119,7 @@ class Curated(Struct, frozen=True, kw_only=True):
     audit: tuple[Match, ...] = ()
     excluded_items: tuple[tuple[str, str], ...] = ()
     diversity: Diversity | None = None
+    labels: tuple[QueryLabel, ...] = ()
     statistics: dict[str, float] = {}
     notices: tuple[str, ...] = ()
 
@@ -115,6 +148,7 @@ class Notes:
         self.matches: list[Match] = []
         self.notices: list[str] = []
         self.diversity: Diversity | None = None
+        self.labels: tuple[QueryLabel, ...] = ()
 
     def merge(self, other: Notes) -> None:
         """Add another chunk's notes; chunks come in input order."""
@@ -122,3 +156,4 @@ class Notes:
         self.matches.extend(other.matches)
         self.notices.extend(other.notices)
         self.diversity = other.diversity or self.diversity
+        self.labels += other.labels

@@ -14,7 +14,8 @@ import jinja2
 import numpy as np
 from msgspec import Struct
 
-from epigone.curate.curated import Curated, Diversity, FunnelRow
+from epigone.curate.categories import category_shares
+from epigone.curate.curated import CategoryShare, Curated, Diversity, FunnelRow
 from epigone.records import Conversation
 
 __all__ = ["Census", "DataCard", "SourceRow", "card_html", "card_markdown", "data_card"]
@@ -59,7 +60,10 @@ class MatchRow(Struct, frozen=True, kw_only=True):
 
 
 class DataCard(Struct, frozen=True, kw_only=True):
-    """Everything that the card shows; :func:`card_markdown` and :func:`card_html` are two views of it."""
+    """Everything that the card shows; :func:`card_markdown` and :func:`card_html` are two views of it.
+
+    ``unlabelled``: queries of the category sample that got no usable label; they are not in the shares.
+    """
 
     title: str
     description: str
@@ -68,6 +72,8 @@ class DataCard(Struct, frozen=True, kw_only=True):
     tags: dict[str, dict[str, int]]
     lengths: tuple[LengthRow, ...]
     decontamination: tuple[MatchRow, ...]
+    categories: tuple[CategoryShare, ...]
+    unlabelled: int
     diversity: Diversity | None
     statistics: dict[str, float]
     notices: tuple[str, ...]
@@ -123,6 +129,8 @@ class Census:
             tags={tag: dict(counts.most_common()) for tag, counts in sorted(self._tags.items())},
             lengths=tuple(_length_row(what, values) for what, values in self._lengths.items() if values),
             decontamination=_match_rows(curated),
+            categories=category_shares(curated.labels),
+            unlabelled=sum(1 for label in curated.labels if label.status != "ok"),
             diversity=curated.diversity,
             statistics=curated.statistics,
             notices=curated.notices,

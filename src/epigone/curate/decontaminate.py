@@ -1,7 +1,7 @@
 """Decontaminate: find evaluation texts in the training data, by BLEU or by long runs of words in common, and say so.
 
 Two measures. ``bleu``: an evaluation text is the hypothesis, a training turn the reference, and a match is a sentence
-BLEU above a threshold; the paper removed evaluation prompts with BLEU > 20 % to any training query (§3.3).
+BLEU above a threshold; the paper removed evaluation prompts with BLEU > 20 % to any training query (footnote 2).
 ``ngrams``: 13 consecutive words in common, case and punctuation ignored (Brown et al. 2020, appendix C; their filter,
 too, lower-cases and strips punctuation); an evaluation text shorter than 13 words matches when it occurs whole.
 Prompts are compared with the user's turns, answers with the assistant's.

@@ -1,6 +1,6 @@
 """Deduplicate on the query level: of the dialogues that ask the same thing, one stays.
 
-The paper deduplicated ShareGPT "on the query level" (§3.2) and says no more. Here two dialogues are duplicates when
+The paper deduplicated ShareGPT "on the query level" (§3) and says no more. Here two dialogues are duplicates when
 their first substantive query (or the whole sequence of them) is the same after :class:`Normalization`. Turns that
 only ask to go on ("continue") are not substantive: a dialogue with no other turn is kept.
 """

@@ -1,4 +1,4 @@
-"""Diversity: how similar each query is to its most similar other query, exactly, and the mean (paper, §3.2).
+"""Diversity: how similar each query is to its most similar other query, exactly, and the mean (paper, §3).
 
 "Similar" is sentence BLEU with the query as hypothesis and the other as its one reference, in percent, over *distinct*
 first queries: duplicates would each score 100 and are counted elsewhere. The paper reports 8 % for ShareGPT-Mix and

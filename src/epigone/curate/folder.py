@@ -3,6 +3,7 @@
 conversations.jsonl   what stays, in the ``messages`` form
 drops.jsonl           what went: id, step, reason, detail
 audit.jsonl           matches with evaluation items, with both texts
+labels.jsonl          categories of sampled queries, where the recipe asks for them
 curated.json          funnel, statistics, notices, excluded evaluation items, diversity
 card.md, card.html    the data card; the HTML is a fragment for a report, ``card_page.html`` stands alone
 """
@@ -14,12 +15,14 @@ from pathlib import Path
 
 import msgspec
 
+from epigone.curate.categories import category_shares
 from epigone.curate.curated import Curated, EvaluationText
 from epigone.curate.data_card import Census, DataCard, card_html, card_markdown
 from epigone.curate.pipeline import Curation
 from epigone.curate.recipe import CurateSpec
 from epigone.curate.workers import Workers
 from epigone.disk import atomic_write, write_json, write_jsonl, write_text
+from epigone.models import TextModel
 from epigone.records import Conversation, Drop
 
 __all__ = ["curate_to_folder", "write_curated"]
@@ -34,12 +37,13 @@ def curate_to_folder(
     title: str,
     evaluation: Sequence[EvaluationText] = (),
     workers: Workers | None = None,
+    judge: TextModel | None = None,
 ) -> Curated:
     """Run a recipe from a stream into a folder, with memory that does not grow with the data.
 
     The result is that of :func:`epigone.curate.curate`, except that its conversations and drops are on disk only.
     """
-    curation = Curation(spec, seed=seed, evaluation=evaluation, workers=workers)
+    curation = Curation(spec, seed=seed, evaluation=evaluation, workers=workers, judge=judge)
     census = _write_records(curation.stream(records), folder, seed)
     curated = curation.result((), ())
     _write_findings(curated, census.card(curated, title=title, description=""), folder)
@@ -78,6 +82,8 @@ def _write_records(records: Iterable[Conversation | Drop], folder: Path, seed: i
 
 def _write_findings(curated: Curated, card: DataCard, folder: Path) -> None:
     write_jsonl(folder / "audit.jsonl", curated.audit)
+    if curated.labels:
+        write_jsonl(folder / "labels.jsonl", curated.labels)
     write_json(
         folder / "curated.json",
         {
@@ -86,6 +92,7 @@ def _write_findings(curated: Curated, card: DataCard, folder: Path) -> None:
             "notices": curated.notices,
             "excluded_items": curated.excluded_items,
             "diversity": curated.diversity,
+            "categories": category_shares(curated.labels),
         },
     )
     write_text(folder / "card.md", card_markdown(card))

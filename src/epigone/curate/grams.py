@@ -1,7 +1,8 @@
-"""Numbered n-grams: texts as sparse 0/1 matrices whose products are clipped n-gram match counts, with no hash collisions.
+"""Numbered n-grams: texts as sparse 0/1 matrices whose products are clipped n-gram match counts, with no hash
+collisions.
 
-A *feature* is an n-gram together with its k-th occurrence in a text, so that what two texts hold in common, each n-gram as
-often as the text that has fewer of it, is the number of features that they share.
+A *feature* is an n-gram together with its k-th occurrence in a text, so that what two texts hold in common, each
+n-gram as often as the text that has fewer of it, is the number of features that they share.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class GramTable:
             for token in tokens:
                 self._words.setdefault(token, len(self._words))
         self._extensions: list[Ints] = []  # for n = 2 …: sorted keys (n−1)-gram * words + word; the place is the n-gram
-        self._features: list[Ints] = []  # for n = 1 …: sorted keys n-gram * repeats + occurrence; the place is the column
+        self._features: list[
+            Ints
+        ] = []  # for n = 1 …: sorted keys n-gram * repeats + occurrence; the place is the column
         self._repeats: list[int] = []
         words, text_of = self._encode(texts)
         grams = words

@@ -13,14 +13,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from epigone.curate.categories import CategoriesSpec, LabelCategories
 from epigone.curate.clean import Clean, CleanSpec
 from epigone.curate.curated import Curated, EvaluationText, FunnelRow, Notes
 from epigone.curate.decontaminate import Decontaminate, DecontaminateSpec
 from epigone.curate.deduplicate import Deduplicate, DeduplicateSpec
 from epigone.curate.diversity import DiversitySpec, MeasureDiversity
 from epigone.curate.language import Language, LanguageSpec
+from epigone.curate.near_duplicates import NearDuplicates, NearDuplicatesSpec
 from epigone.curate.recipe import CurateSpec, StepSpec
 from epigone.curate.workers import Here, Workers, open_workers
+from epigone.errors import SpecError
+from epigone.models import TextModel
 from epigone.records import Conversation, Drop
 
 __all__ = ["Curation", "curate"]
@@ -28,6 +32,9 @@ __all__ = ["Curation", "curate"]
 _CHUNK_RECORDS, _CHUNK_CHARS = 512, 4_000_000
 
 Record = Conversation | Drop
+
+_STREAM_STEPS = (Deduplicate, NearDuplicates, MeasureDiversity, LabelCategories)
+_JUDGE_FIX = "pass `judge=` (on the command line: --judge FILE), or leave the step out and label by hand"
 
 
 class ChunkStep(Protocol):
@@ -57,6 +64,7 @@ def curate(
     seed: int,
     evaluation: Sequence[EvaluationText] = (),
     workers: int = 1,
+    judge: TextModel | None = None,
 ) -> Curated:
     """Apply the recipe's steps in order.
 
@@ -66,8 +74,9 @@ def curate(
 
     Args:
         workers: processes on this machine; the result does not depend on it.
+        judge: the model that a ``categories`` step asks.
     """
-    curation = Curation(spec, seed=seed, evaluation=evaluation, workers=open_workers(workers))
+    curation = Curation(spec, seed=seed, evaluation=evaluation, workers=open_workers(workers), judge=judge)
     kept: list[Conversation] = []
     drops: list[Drop] = []
     for record in curation.stream(conversations):
@@ -88,11 +97,13 @@ class Curation:
         seed: int,
         evaluation: Sequence[EvaluationText] = (),
         workers: Workers | None = None,
+        judge: TextModel | None = None,
     ) -> None:
         self.workers = workers or Here()
         self.notes = Notes()
         self._seed = seed
         self._evaluation = evaluation
+        self._judge = judge
         self._tallies: list[tuple[str, _Tally]] = []
         self._earlier: dict[str, Counter[str]] = {}
         self._steps = spec.steps
@@ -111,7 +122,7 @@ class Curation:
             built = self._build(step)
             tally = _Tally()
             self._tallies.append((step.name, tally))
-            if isinstance(built, Deduplicate | MeasureDiversity):
+            if isinstance(built, _STREAM_STEPS):
                 flow = self._through_stream(built, tally, self._through_chunks(together, flow))
                 together = []
             else:
@@ -136,16 +147,23 @@ class Curation:
             audit=tuple(self.notes.matches),
             excluded_items=tuple(sorted(excluded)),
             diversity=self.notes.diversity,
+            labels=self.notes.labels,
             statistics={name: float(count) for name, count in sorted(self.notes.counts.items()) if count},
             notices=tuple(self.notes.notices),
         )
 
-    def _build(self, step: StepSpec) -> ChunkStep | Deduplicate | MeasureDiversity:
+    def _build(self, step: StepSpec) -> ChunkStep | StreamStep:
         match step.settings:
             case CleanSpec() as settings:
                 return Clean(settings)
             case DeduplicateSpec() as settings:
                 return Deduplicate(settings)
+            case NearDuplicatesSpec() as settings:
+                return NearDuplicates(settings, seed=self._seed)
+            case CategoriesSpec() as settings:
+                if self._judge is None:
+                    raise SpecError("no model is given to judge categories", where="steps.categories", fix=_JUDGE_FIX)
+                return LabelCategories(settings, self._judge, seed=self._seed)
             case LanguageSpec() as settings:
                 return Language(settings)
             case DiversitySpec() as settings:

@@ -6,11 +6,13 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from epigone.curate.categories import CategoriesSpec
 from epigone.curate.clean import CleanSpec
 from epigone.curate.decontaminate import DecontaminateSpec
 from epigone.curate.deduplicate import DeduplicateSpec
 from epigone.curate.diversity import DiversitySpec
 from epigone.curate.language import LanguageSpec
+from epigone.curate.near_duplicates import NearDuplicatesSpec
 from epigone.specs import Spec
 
 __all__ = ["CurateSpec", "StepSpec"]
@@ -34,12 +36,16 @@ class StepSpec(Spec):
     """Page residue, HTML, empty turns, role order."""
     deduplicate: DeduplicateSpec | None = None
     """Of dialogues with the same query, one stays."""
+    near_duplicates: NearDuplicatesSpec | None = None
+    """Of dialogues with nearly the same first query, the first stays."""
     language: LanguageSpec | None = None
     """Only dialogues in given languages stay."""
     decontaminate: DecontaminateSpec | None = None
     """Evaluation items and training data part ways."""
     diversity: DiversitySpec | None = None
     """Measures how alike the queries are; drops nothing."""
+    categories: CategoriesSpec | None = None
+    """A language model sorts a sample of the queries into categories; drops nothing."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> StepSpec:
