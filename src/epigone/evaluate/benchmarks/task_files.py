@@ -111,11 +111,12 @@ def _instantiate(config: dict[str, Any], path: Path) -> Any:
         return next(iter(harness_library().TaskManager(include_defaults=False).load([config])["tasks"].values()))
     except EpigoneError:
         raise
+    except (ConnectionError, FileNotFoundError) as error:  # the data sets library raises both when it is offline
+        fix = "give local files with 'data', or check the connection"
+        raise DataError(f"the data cannot be reached: {error}", where=str(path), fix=fix) from error
     except Exception as error:
-        missing = "; the data cannot be reached: give local files with 'data'" if _is_offline(error) else ""
-        raise SpecError(
-            f"lm-eval cannot build the task: {type(error).__name__}: {error}{missing}", where=str(path)
-        ) from error
+        problem = f"lm-eval cannot build the task: {type(error).__name__}: {error}"
+        raise SpecError(problem, where=str(path)) from error
 
 
 def _harness_tasks(spec: BenchmarkSpec) -> list[Any]:
@@ -313,10 +314,6 @@ def _item_ids(docs: Sequence[Mapping[str, Any]]) -> list[str]:
         if all(isinstance(value, str | int) for value in values) and len(set(values)) == len(values):
             return [str(value) for value in values]
     return [f"{position:05d}" for position in range(len(docs))]
-
-
-def _is_offline(error: Exception) -> bool:
-    return isinstance(error, ConnectionError | OSError) or "Offline" in type(error).__name__
 
 
 @contextmanager

@@ -1,0 +1,130 @@
+"""`epigone evaluate MODEL`: benchmarks and toxicity of one model, one scored row an item, resumed by item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from epigone.errors import SpecError
+
+if TYPE_CHECKING:
+    from epigone.evaluate.benchmarks import BenchmarkSpec
+    from epigone.evaluate.toxicity import ToxicitySpec
+    from epigone.models import TextModel
+    from epigone.records import ItemScore
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Folder or hub id of a model; with --base-url, its name there.")],
+    out: Annotated[Path, typer.Option(help="Folder for items.parquet and the record of what was asked.")],
+    tasks: Annotated[str, typer.Option(help="Benchmarks by comma: built-in names, task files, lm-eval names.")] = "",
+    settings: Annotated[
+        Path | None, typer.Option(help="YAML with 'benchmarks: [{task: …, data: …}]' and 'toxicity: {…}'.")
+    ] = None,
+    data: Annotated[list[str] | None, typer.Option(help="TASK=FOLDER or FILE: local data for a task.")] = None,
+    items: Annotated[int | None, typer.Option(help="Score this many items a task, drawn by seed.")] = None,
+    chat: Annotated[
+        bool, typer.Option(help="Ask in chat turns (teachers, students) or in plain text (bases).")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Draws few-shot examples and items.")] = 0,
+    base_url: Annotated[str | None, typer.Option(help="Ask an OpenAI-compatible endpoint at this address.")] = None,
+    key_env: Annotated[str | None, typer.Option(help="Name of the variable that holds the endpoint's key.")] = None,
+    dtype: Annotated[str, typer.Option(help="auto, float64, float32, bfloat16 or float16.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads; torch's own choice by default.")] = None,
+) -> None:
+    """Score a model on benchmarks and toxicity. The same command again goes on where it stopped."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from epigone.evaluate.benchmarks import run_benchmarks, write_items
+    from epigone.evaluate.toxicity import open_scorer, run_toxicity
+    from epigone.models import ApiSpec, LocalSpec, RequestCache, open_model
+    from epigone.specs import parse_spec
+
+    benchmarks, toxicity = _what(tasks, settings, data or [], items)
+    scorer = open_scorer(toxicity) if toxicity else None
+    fields: dict[str, Any] = {"hf": model, "dtype": dtype, "threads": threads}
+    spec: ApiSpec | LocalSpec = parse_spec(LocalSpec, fields, where="epigone evaluate")
+    if base_url is not None:
+        fields = {"base_url": base_url, "model": model, "key_env": key_env}
+        spec = parse_spec(ApiSpec, fields, where="epigone evaluate")
+    out.mkdir(parents=True, exist_ok=True)
+    opened: TextModel = open_model(spec, cache=RequestCache(out / "requests.sqlite") if base_url else None)
+    console = Console(stderr=True, highlight=False)
+    try:
+        with Progress(console=console, transient=True) as bars:
+            bar = bars.add_task(opened.name, total=None)
+
+            def show(done: int, total: int | None) -> None:
+                bars.update(bar, completed=done, total=total)
+
+            rows = (
+                run_benchmarks(opened, benchmarks, chat=chat, seed=seed, out=out, progress=show) if benchmarks else []
+            )
+            if toxicity is not None:
+                further = run_toxicity(opened, toxicity, chat=chat, seed=seed, progress=show, scorer=scorer)
+                write_items(out / f"{toxicity.name}.parquet", further)
+                rows += further
+    finally:
+        opened.close()
+    Console(highlight=False).print(_table(rows))
+    if scorer is not None:
+        console.print(f"toxicity by {scorer.name}: {scorer.note}", soft_wrap=True)
+    console.print(f"rows: {out}", soft_wrap=True)
+
+
+def _what(
+    tasks: str, settings: Path | None, data: list[str], items: int | None
+) -> tuple[list[BenchmarkSpec], ToxicitySpec | None]:
+    """Specs from the options and the settings file; relative paths in the file start at its folder."""
+    from epigone.disk import read_yaml
+    from epigone.evaluate.benchmarks import BenchmarkSpec
+    from epigone.evaluate.toxicity import ToxicitySpec
+    from epigone.specs import parse_spec
+    from epigone.study.externals import with_absolute_paths
+
+    local = dict(entry.partition("=")[::2] for entry in data)
+    asked: list[Mapping[str, Any]] = [{"task": name.strip()} for name in tasks.split(",") if name.strip()]
+    specs = [
+        parse_spec(BenchmarkSpec, {**one, "items": items, "data": local.pop(one["task"], None)}, where=one["task"])
+        for one in asked
+    ]
+    if local:
+        raise SpecError("--data names a task that is not asked for", where=next(iter(local)), fix="add it to --tasks")
+    toxicity = None
+    if settings is not None:
+        document = read_yaml(settings)
+        if not isinstance(document, Mapping) or set(document) - {"benchmarks", "toxicity"}:
+            raise SpecError("expected the keys 'benchmarks' and 'toxicity'", where=str(settings))
+        folder = settings.parent.resolve()
+        for one in document.get("benchmarks") or ():
+            parsed = parse_spec(BenchmarkSpec, {"task": one} if isinstance(one, str) else one, where=str(settings))
+            specs.append(with_absolute_paths(parsed, folder, where=str(settings)))
+        if document.get("toxicity"):
+            found = parse_spec(ToxicitySpec, document["toxicity"], where=str(settings))
+            toxicity = with_absolute_paths(found, folder, where=str(settings))
+    if not specs and toxicity is None:
+        raise SpecError("nothing to measure", fix="name benchmarks with --tasks, or give a file with --settings")
+    return specs, toxicity
+
+
+def _table(rows: list[ItemScore]) -> Any:
+    """Mean of each metric, and how many of the items it is the mean of."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("task", "metric", "mean", "scored"):
+        table.add_column(heading, justify="left" if heading in ("task", "metric") else "right")
+    for task in dict.fromkeys(row.task for row in rows):
+        mine = [row for row in rows if row.task == task]
+        metrics = dict.fromkeys(metric for row in mine for metric in row.scores)
+        for metric in metrics or ["–"]:
+            values = [row.scores[metric] for row in mine if metric in row.scores]
+            table.add_row(task, metric, f"{fmean(values):.3f}" if values else "–", f"{len(values)}/{len(mine)}")
+    return table

@@ -1,0 +1,89 @@
+"""The built-in task files on real data, and our models inside lm-eval itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lm_eval
+import pytest
+from lm_eval import evaluator
+from lm_eval.tasks._yaml_loader import load_yaml
+
+from epigone.errors import DataError, EndpointError
+from epigone.evaluate.benchmarks import BUILT_IN, BenchmarkSpec, benchmark_axes, load_tasks, run_benchmarks
+from epigone.evaluate.benchmarks.harness_model import HarnessModel
+
+
+def real_specs(data: Path) -> dict[str, BenchmarkSpec]:
+    nq = {"train": data / "nq_open/NQ-open.efficientqa.dev.1.1.jsonl", "validation": data / "nq_open/NQ-open.dev.jsonl"}
+    cnn = {"article": "prompt", "highlights": "reference"}
+    news = data / "summarization"
+    return {
+        "mmlu": BenchmarkSpec(task="mmlu", data=data / "mmlu", items=40),
+        "mmlu_generative": BenchmarkSpec(task="mmlu_generative", data=data / "mmlu", items=40),
+        "nq": BenchmarkSpec(task="nq", data=nq, items=40),
+        "gsm8k": BenchmarkSpec(task="gsm8k", data=data / "gsm8k", items=20),
+        "xsum": BenchmarkSpec(task="xsum", data=news / "xsum_test1000.jsonl", items=10),
+        "cnn_dailymail": BenchmarkSpec(
+            task="cnn_dailymail", data=news / "cnn_dailymail_train200.jsonl", fields=cnn, items=10
+        ),
+    }
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", sorted(set(BUILT_IN) - {"humaneval"}))
+def test_a_built_in_task_reads_its_data_and_asks_with_its_examples(name: str, shared_data: Path, scripted: Any) -> None:
+    spec = real_specs(shared_data)[name]
+    (task,) = load_tasks([spec], seed=0)
+    shots = {"mmlu": 5, "mmlu_generative": 5, "nq": 3, "gsm8k": 6, "xsum": 2, "cnn_dailymail": 2}[name]
+    marker = {"nq": "\nA:", "gsm8k": "\nSolution:", "xsum": "\nSummary:", "cnn_dailymail": "\nSummary:"}
+    assert all(str(item.context).count(marker.get(name, "\nAnswer:")) == shots + 1 for item in task.items)
+    rows = run_benchmarks(
+        scripted(lambda _: "42", lambda _, choice: -float(ord(choice[-1]))), [task], chat=True, seed=0
+    )
+    assert len(rows) == spec.items
+    assert {f"{name}.{metric}" for metric in rows[0].scores} - {f"{name}.cut"} == {
+        axis.name for axis in benchmark_axes(spec)
+    }
+
+
+@pytest.mark.real
+def test_mmlu_prompts_are_lm_evals_own_and_examples_come_from_the_items_subject(shared_data: Path) -> None:
+    """Rendered by lm-eval's template for one subject, from the same rows."""
+    (task,) = load_tasks([BenchmarkSpec(task="mmlu", data=shared_data / "mmlu")], seed=0)
+    item = next(item for item in task.items if item.cluster == "astronomy")
+    own = load_yaml(Path(lm_eval.__file__).parent / "tasks" / "mmlu" / "default" / "mmlu_astronomy.yaml")
+    examples = [row for row in task.harness.fewshot_docs() if row["subject"] == "astronomy"][:5]
+    template = "{question}\nA. {a}\nB. {b}\nC. {c}\nD. {d}\nAnswer:"
+
+    def written(row: Any) -> str:
+        a, b, c, d = row["choices"]
+        return template.format(question=row["question"].strip(), a=a, b=b, c=c, d=d)
+
+    shown = "".join(f"{written(row)} {'ABCD'[row['answer']]}\n\n" for row in examples)
+    assert own["description"].startswith("The following are multiple choice questions (with answers) about astronomy.")
+    assert item.context == own["description"] + shown + written(item.doc)
+
+
+def test_the_hub_unreachable_is_said_with_the_way_out() -> None:
+    with pytest.raises(DataError, match="give local files with 'data'"):
+        load_tasks([BenchmarkSpec(task="nq", items=2)], seed=0)
+
+
+def test_our_models_run_inside_lm_eval_with_the_same_scores(world: Path, scripted: Any) -> None:
+    specs = [BenchmarkSpec(task=str(world / f"{name}.yaml")) for name in ("people_qa", "people_letters")]
+    tasks = load_tasks(specs, seed=0)
+    model = scripted(lambda prompt: " Oslo" if "Person8" in prompt[-30:] else " Rome", lambda _, c: -float(ord(c[-1])))
+    ours = run_benchmarks(model, tasks, chat=False, seed=0)
+    inside = {task.name: task.harness for task in tasks}
+    found = evaluator.evaluate(HarnessModel(model), {"tasks": inside}, bootstrap_iters=0)
+    for task in tasks:
+        theirs = [{metric: sample[metric] for metric in sample["metrics"]} for sample in found["samples"][task.name]]
+        mine = [
+            {key: value for key, value in row.scores.items() if key != "cut"} for row in ours if row.task == task.name
+        ]
+        assert mine == theirs
+    silent = scripted(lambda _: None)
+    with pytest.raises(EndpointError, match="a request failed"):
+        evaluator.evaluate(HarnessModel(silent), {"tasks": {"people_qa": inside["people_qa"]}}, bootstrap_iters=0)
