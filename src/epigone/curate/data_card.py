@@ -24,7 +24,7 @@ _EXCERPT = 600  # characters of each turn of an example
 _EXAMPLE_TURNS = 4
 _SHOWN = 20  # rows of an open-ended table
 _BACKTICKS = re.compile("`+")
-_MARKUP = re.compile(r"[|<>&`*_\[\]\\!#]")
+_MARKUP = re.compile(r"[|<>&`*\[\]\\!#]")
 
 
 class SourceRow(Struct, frozen=True, kw_only=True):

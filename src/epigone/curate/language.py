@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import islice
 from typing import Any, Literal
 
 import eldc
@@ -24,6 +25,7 @@ _FENCED = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.S)
 _NOT_PROSE = re.compile(r"https?://\S+|\S+@\S+|<[^<>]{1,200}>|\S*[{}_\\=|/#$]\S*")
 _LETTER = re.compile(r"[^\W\d_]")
 _TURN_CHARS = 1_000  # of each turn: a long paste must not outvote the rest
+_PROSE_CHARS = 4_000  # of a dialogue: more makes no detector surer
 _LOCK = threading.Lock()
 
 
@@ -65,8 +67,8 @@ class Language:
             yield self._judge(conversation, notes)
 
     def _judge(self, conversation: Conversation, notes: Notes) -> Conversation | Drop:
-        text = prose("\n".join(message.content[:_TURN_CHARS] for message in conversation.messages))
-        if sum(1 for _ in _LETTER.finditer(text)) < self.spec.short_letters:
+        text = _beginning(conversation)
+        if not _has_letters(text, self.spec.short_letters):
             has_code = any("```" in message.content for message in conversation.messages)
             rule, reason = (self.spec.code, "code_only") if has_code else (self.spec.short, "too_short_to_tell")
             notes.counts[f"language.{reason}"] += 1
@@ -82,6 +84,22 @@ class Language:
                 return Drop(id=conversation.id, step="language", reason=reason, detail=detail)
         tags = {**conversation.tags, "language": found[0] or "unknown"}
         return msgspec.structs.replace(conversation, tags=tags)
+
+
+def _beginning(conversation: Conversation) -> str:
+    """The dialogue's prose, each turn up to a limit, all turns up to another."""
+    pieces: list[str] = []
+    size = 0
+    for message in conversation.messages:
+        pieces.append(prose(message.content[:_TURN_CHARS]))
+        size += len(pieces[-1])
+        if size >= _PROSE_CHARS:
+            break
+    return "\n".join(pieces)
+
+
+def _has_letters(text: str, count: int) -> bool:
+    return sum(1 for _ in islice(_LETTER.finditer(text), count)) >= count
 
 
 @cache
