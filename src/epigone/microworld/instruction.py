@@ -18,7 +18,7 @@ from epigone.records import Conversation, Message
 
 __all__ = ["ANSWER_TEMPLATE", "WRITE_TEMPLATE", "instructions", "write_request"]
 
-FORMAT_SHARES = {"broad": 0.46, "qa": 0.16, "quiz": 0.12, "problems": 0.12, "summaries": 0.05, "write": 0.09}
+FORMAT_SHARES = {"broad": 0.36, "qa": 0.15, "quiz": 0.10, "problems": 0.23, "summaries": 0.08, "write": 0.08}
 WRITE_REQUEST = "Write new questions and answers in the manner of these examples."
 WRITE_TEMPLATE = (
     WRITE_REQUEST + "{% for example in examples %}\n\nQ: {{ example.question }}\nA: {{ example.answer }}{% endfor %}\n"
@@ -46,7 +46,8 @@ def instructions(world: Encyclopaedia, count: int, seed: int) -> Iterator[Conver
         elif form == "write":
             prompt, answer = _writing(world, asked, rng)
         else:
-            shots = [draw_shot(world, form, asked, rng) for _ in range(SHOTS[form] + 1)]
+            count = int(rng.integers(1, SHOTS[form] + 1))  # fewer than the test's: more answers for the same tokens
+            shots = [draw_shot(world, form, asked, rng) for _ in range(count + 1)]
             prompt, answer = render(form, shots[:-1], shots[-1].prompt), shots[-1].answer
         yield Conversation(
             id=f"instruction-{number:06d}",

@@ -67,12 +67,12 @@ class Scale(Struct, frozen=True, kw_only=True):
         return max(model.corpus_tokens for model in self.models)
 
 
-def _llama(width: int, layers: int, heads: int) -> dict[str, object]:
+def _llama(width: int, heads: int) -> dict[str, object]:
     return {
         "model_type": "llama",
         "hidden_size": width,
         "intermediate_size": width * 8 // 3 // 8 * 8,
-        "num_hidden_layers": layers,
+        "num_hidden_layers": 2,
         "num_attention_heads": heads,
         "num_key_value_heads": heads,
         "max_position_embeddings": 512,
@@ -85,7 +85,7 @@ def _pretraining(peak_lr: float) -> dict[str, object]:
     return {
         "block_tokens": 256,
         "packing": "cut",
-        "batch_blocks": 8,
+        "batch_blocks": 4,
         "peak_lr": peak_lr,
         "weight_decay": 0.1,
         "warmup_share": 0.05,
@@ -109,48 +109,46 @@ def _fine_tuning(peak_lr: float, batch_blocks: int) -> dict[str, object]:
 
 
 _SHARES = {
-    "articles": 0.71,
+    "articles": 0.68,
     "qa": 0.008,
-    "quiz": 0.04,
-    "problems": 0.09,
+    "quiz": 0.03,
+    "problems": 0.12,
     "sums": 0.04,
-    "summaries": 0.07,
+    "summaries": 0.08,
     "forum": 0.04,
 }
 
 _FULL = Scale(
     name="full",
-    people=400,
-    surnames=150,
-    works=80,
-    places=40,
-    organisations=30,
+    people=240,
+    surnames=100,
+    works=48,
+    places=24,
+    organisations=20,
     zipf=0.6,
     corpus_shares=_SHARES,
-    instructions=6_000,
+    instructions=5_500,
     models=(
+        WorldModel(name="base-s", config=_llama(56, 4), corpus_tokens=800_000, pretraining=_pretraining(5e-3), cost=25),
         WorldModel(
-            name="base-s", config=_llama(48, 2, 4), corpus_tokens=1_000_000, pretraining=_pretraining(5e-3), cost=25
+            name="base-m", config=_llama(112, 4), corpus_tokens=900_000, pretraining=_pretraining(4e-3), cost=45
         ),
         WorldModel(
-            name="base-m", config=_llama(96, 3, 4), corpus_tokens=1_300_000, pretraining=_pretraining(4e-3), cost=60
-        ),
-        WorldModel(
-            name="base-l", config=_llama(160, 4, 5), corpus_tokens=1_200_000, pretraining=_pretraining(3e-3), cost=130
+            name="base-l", config=_llama(192, 6), corpus_tokens=900_000, pretraining=_pretraining(3e-3), cost=90
         ),
         WorldModel(
             name="teacher",
-            config=_llama(192, 3, 6),
-            corpus_tokens=1_800_000,
-            pretraining=_pretraining(3e-3),
+            config=_llama(256, 8),
+            corpus_tokens=1_100_000,
+            pretraining=_pretraining(2.5e-3),
             instruction=_fine_tuning(1e-3, 8),
-            cost=260,
+            cost=230,
         ),
     ),
-    broad_prompts=4_000,
+    broad_prompts=3_900,
     broad_amounts=(40_000, 120_000, 360_000),
-    local_pairs=2_400,
-    replay_documents=6_000,
+    local_pairs=1_400,
+    replay_documents=5_000,
     replay_share=0.25,
     style_prompts=180,
     toxicity_prompts=100,
@@ -169,15 +167,11 @@ _SMOKE = Scale(
     corpus_shares=_SHARES,
     instructions=700,
     models=(
-        WorldModel(
-            name="base-s", config=_llama(32, 2, 2), corpus_tokens=120_000, pretraining=_pretraining(5e-3), cost=3
-        ),
-        WorldModel(
-            name="base-m", config=_llama(64, 2, 4), corpus_tokens=160_000, pretraining=_pretraining(5e-3), cost=5
-        ),
+        WorldModel(name="base-s", config=_llama(32, 2), corpus_tokens=120_000, pretraining=_pretraining(5e-3), cost=3),
+        WorldModel(name="base-m", config=_llama(64, 4), corpus_tokens=160_000, pretraining=_pretraining(5e-3), cost=5),
         WorldModel(
             name="teacher",
-            config=_llama(96, 2, 4),
+            config=_llama(96, 4),
             corpus_tokens=250_000,
             pretraining=_pretraining(5e-3),
             instruction=_fine_tuning(2e-3, 4),

@@ -13,7 +13,7 @@ __all__ = ["WordProblem", "is_held_out", "sums", "word_problem"]
 
 THINGS = ("apples", "books", "coins", "stones", "candles", "letters", "eggs", "nails")
 VERBS = {"+": "gets", "-": "loses"}
-LARGEST_START, LARGEST_STEP = 12, 9
+LARGEST_START, LARGEST_STEP = 10, 6
 
 
 class WordProblem(Struct, frozen=True):
