@@ -14,7 +14,6 @@ import argparse
 import importlib.util
 import os
 import random
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -128,7 +127,7 @@ def chat_prompts() -> list[str]:
         "Say yes or no: do you like {}?",
         long + "In five words: what is it?",
     ]
-    return [form.format(topic) for topic in topics for form in forms]
+    return [form.replace("{}", topic) for topic in topics for form in forms]
 
 
 def measure(label: str, model: LocalModel, prompts: list[list[int]], *, max_new: int, checked: int) -> None:
@@ -200,15 +199,15 @@ def measure_likelihood(label: str, model: LocalModel, *, shots: int, questions: 
     print(f": largest difference {worst:.1e}, {ours:.3f} s, without reuse {theirs:.3f} s; ratio {theirs / ours:.1f}")
 
 
-def alternate(ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 3) -> tuple[float, float]:
-    """Median seconds of each, measured in turns."""
+def alternate(ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 5) -> tuple[float, float]:
+    """Seconds of each, measured in turns; the best of the rounds, the one that other processes disturbed least."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for side, call in enumerate((ours, theirs)):
             start = time.perf_counter()
             call()
             seconds[side].append(time.perf_counter() - start)
-    return statistics.median(seconds[0]), statistics.median(seconds[1])
+    return min(seconds[0]), min(seconds[1])
 
 
 if __name__ == "__main__":

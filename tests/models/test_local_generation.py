@@ -11,11 +11,31 @@ import pytest
 
 from epigone.models import LocalSpec
 from epigone.models.local import LocalModel, load_local
-from epigone.records import Message, Reply, Request
-
+from epigone.records import Reply, Request
 
 FAMILIES = ("llama", "llama_gqa", "gpt2", "gpt_neox", "qwen2", "qwen3", "qwen2_sliding", "gemma", "gemma2", "gemma3")
-WORDS = "The quick brown fox and Ada Novak of Lisbon asked where 17 boats, 42 names or 1984 winters were born".split()
+WORDS = [
+    "The",
+    "quick",
+    "brown",
+    "fox",
+    "and",
+    "Ada",
+    "Novak",
+    "of",
+    "Lisbon",
+    "asked",
+    "where",
+    "17",
+    "boats,",
+    "42",
+    "names",
+    "or",
+    "1984",
+    "winters",
+    "were",
+    "born",
+]
 
 
 def prompts(count: int, seed: int = 0) -> list[str]:

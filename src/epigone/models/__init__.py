@@ -2,7 +2,7 @@
 
 from epigone.models.api_model import ApiModel
 from epigone.models.api_spec import ApiSpec, Price
-from epigone.models.budget import Budget, BudgetSpec
+from epigone.models.budget import Budget, BudgetSpec, Spending
 from epigone.models.local_spec import LocalSpec
 from epigone.models.open_model import open_model
 from epigone.models.protocol import Progress, TextModel
@@ -19,6 +19,7 @@ __all__ = [
     "Progress",
     "RequestCache",
     "ServerProcess",
+    "Spending",
     "TextModel",
     "Usage",
     "open_model",

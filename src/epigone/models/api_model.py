@@ -28,7 +28,7 @@ class ApiModel:
     Args:
         spec: where and how to ask.
         cache: where answers are kept; several models and processes may share one.
-        budget: what may be spent; ``None``: no limit.
+        budget: what may be spent; ``None``: no limit, counted in ``spending.sqlite`` beside the cache.
         name: what the model is called in results; ``None``: ``spec.model``. The cache is keyed by ``spec.model``.
 
     Raises:
@@ -42,7 +42,7 @@ class ApiModel:
     ) -> None:
         api_key(spec)
         self.spec, self.cache = spec, cache
-        self.budget = budget if budget is not None else Budget()
+        self.budget = budget if budget is not None else Budget(ledger=cache.path.with_name("spending.sqlite"))
         self.name = name or spec.model
         self._cache_name = spec.model if not spec.extra else f"{spec.model}+{digest_json(spec.extra)[:12]}"
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 
 import httpx
 import msgspec
@@ -88,6 +89,7 @@ class Asking:
         self._pace = Pace(spec.max_concurrency, spec.requests_per_minute, spec.tokens_per_minute)
         self._committer = Committer(cache)
         self._over: EpigoneError | None = None
+        self._ended = asyncio.Event()
         self._done = 0
         self._extra_prompt_tokens = 0
         self._began = self._heard_at = time.monotonic()
@@ -141,8 +143,18 @@ class Asking:
             if self._over is not None:
                 return None
             if attempt < self._spec.max_attempts:
-                await asyncio.sleep(max(backoff_s(attempt, digest), failure.pause_s or 0.0))
+                await self._pause(max(backoff_s(attempt, digest), failure.pause_s or 0.0))
         return _failed(request, digest, f"{failure.reason} (after {self._spec.max_attempts} attempts)")
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but no longer than until everything is over."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), seconds)
+
+    def _end(self, error: EpigoneError) -> None:
+        """Ask for nothing more; the first reason is the one that is raised."""
+        self._over = self._over or error
+        self._ended.set()
 
     async def _reserve(self, request: Request | ScoreRequest) -> Reservation | None:
         """Set the worst cost of an attempt aside, waiting for others to settle; ``None`` once everything is over."""
@@ -150,8 +162,8 @@ class Asking:
         while not self._budget.reserve(worst):
             if self._over is not None:
                 return None
-            if self._budget.idle():
-                self._over = self._over or self._budget_error()
+            if self._budget.is_stuck():
+                self._end(self._budget_error())
                 return None
             await asyncio.sleep(0.02)
         return worst
@@ -181,11 +193,15 @@ class Asking:
         self, client: openai.AsyncOpenAI, digest: str, request: Request | ScoreRequest, worst: Reservation
     ) -> Reply | ScoreReply | _Failure:
         """One attempt; what it cost is settled and its reply committed."""
-        await self._pace.enter(worst.tokens)
         try:
-            outcome = await self._send(client, request)
-        finally:
-            self._pace.leave()
+            await self._pace.enter(worst.tokens)
+            try:
+                outcome = await self._send(client, request)
+            finally:
+                self._pace.leave()
+        except BaseException:  # stopped from outside: whether it was billed nobody can tell
+            self._budget.settle_unknown(worst)
+            raise
         if isinstance(outcome, bytes):
             try:
                 reply, usage = (
@@ -256,7 +272,7 @@ class Asking:
         if status in _CONCERNS_ALL or quota_is_gone:
             what = "says that the quota is used up" if quota_is_gone else _CONCERNS_ALL[status]
             fix = f"check base_url, model ('{self._spec.model}') and the key in {self._spec.key_env or 'key_env'}"
-            self._over = self._over or EndpointError(f"{what} ({status}): {words}", where=self._spec.base_url, fix=fix)
+            self._end(EndpointError(f"{what} ({status}): {words}", where=self._spec.base_url, fix=fix))
         elif status not in _TRY_AGAIN and status < 500:
             return f"refused ({status}): {words}"
         pause = retry_after_s(dict(error.response.headers))
@@ -275,7 +291,7 @@ class Asking:
         if self._unheard_attempts >= 3 and silent_s > patience_s + (self._spec.timeout_s if billed else 0.0):
             what = f"{reason}: {self._unheard_attempts} attempts in {silent_s:.0f} s"
             fix = "check base_url, that the server runs, and the network; then run again: answers so far are kept"
-            self._over = self._over or EndpointError(what, where=self._spec.base_url, fix=fix)
+            self._end(EndpointError(what, where=self._spec.base_url, fix=fix))
         return _Failure(f"{self._spec.base_url} {reason}", billed=billed)
 
     def _scrub(self, words: str) -> str:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Struct
 from pydantic import Field
 
-from epigone.models.request_cache import Usage
+from epigone.errors import DiskError
 from epigone.specs import Spec
 
-__all__ = ["Budget", "BudgetSpec", "Reservation"]
+__all__ = ["Budget", "BudgetSpec", "Reservation", "Spending"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS spending (
+    owner TEXT PRIMARY KEY,              -- one row a Budget object that ever asked
+    pid INTEGER NOT NULL,
+    spent_usd REAL NOT NULL DEFAULT 0, spent_tokens INTEGER NOT NULL DEFAULT 0,
+    unconfirmed_usd REAL NOT NULL DEFAULT 0, unconfirmed_tokens INTEGER NOT NULL DEFAULT 0,
+    held_usd REAL NOT NULL DEFAULT 0, held_tokens INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID
+"""
 
 
 class BudgetSpec(Spec):
@@ -31,67 +47,139 @@ class Reservation(Struct, frozen=True):
     tokens: int
 
 
+class Spending(Struct, frozen=True):
+    """What a ledger says: ``spent`` was billed, ``unconfirmed`` may have been, ``held`` is in flight."""
+
+    spent_usd: float = 0.0
+    spent_tokens: int = 0
+    unconfirmed_usd: float = 0.0
+    unconfirmed_tokens: int = 0
+    held_usd: float = 0.0
+    held_tokens: int = 0
+
+
 class Budget:
-    """Counts what was spent and what is in flight; safe to share between threads.
+    """Counts what was spent and what is in flight; shared by threads and, through its ledger, by processes.
 
     A request is sent only if the worst it can cost still fits, so the limit is never passed however uneven the
-    replies are. An attempt whose end is unknown (time-out, dropped connection, unreadable reply) may have been billed:
-    it stays counted at its worst, as ``unconfirmed``.
+    replies are. An attempt whose end is unknown (time-out, dropped connection, unreadable reply, a process killed with
+    requests in flight) may have been billed: it stays counted at its worst, as ``unconfirmed``.
 
     Args:
         usd: limit in US dollars; ``None``: no limit.
         tokens: limit in tokens, prompts and replies together; ``None``: no limit.
-        spent: what was paid before, such as ``cache.usage()``; ``None``: nothing.
+        ledger: SQLite file that keeps the count over restarts; all budgets on one ledger spend together. ``None``: the
+            count lives as long as this object.
+
+    Raises:
+        DiskError: the ledger cannot be used.
     """
 
-    def __init__(self, usd: float | None = None, tokens: int | None = None, *, spent: Usage | None = None) -> None:
-        self.usd, self.tokens = usd, tokens
-        self.spent_usd, self.spent_tokens = (spent.usd, spent.tokens) if spent is not None else (0.0, 0)
-        self.unconfirmed_usd, self.unconfirmed_tokens = 0.0, 0
-        self.held_usd, self.held_tokens = 0.0, 0
+    def __init__(
+        self, usd: float | None = None, tokens: int | None = None, *, ledger: Path | str | None = None
+    ) -> None:
+        self.usd, self.tokens, self.ledger = usd, tokens, ledger
+        self._owner = secrets.token_hex(8)
         self._lock = threading.Lock()
+        if ledger is not None:
+            with suppress(OSError):
+                Path(ledger).parent.mkdir(parents=True, exist_ok=True)
+        with self._errors():
+            self._connection = sqlite3.connect(
+                ":memory:" if ledger is None else ledger, timeout=60, check_same_thread=False, isolation_level=None
+            )
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.execute(_SCHEMA)
 
     def reserve(self, worst: Reservation) -> bool:
         """Set ``worst`` aside if it fits; ``False`` (and nothing set aside) if it does not."""
-        with self._lock:
-            usd = self.spent_usd + self.unconfirmed_usd + self.held_usd + worst.usd
-            tokens = self.spent_tokens + self.unconfirmed_tokens + self.held_tokens + worst.tokens
+        with self._transaction():
+            now = self._totals()
+            usd = now.spent_usd + now.unconfirmed_usd + now.held_usd + worst.usd
+            tokens = now.spent_tokens + now.unconfirmed_tokens + now.held_tokens + worst.tokens
             if (self.usd is not None and usd > self.usd) or (self.tokens is not None and tokens > self.tokens):
                 return False
-            self.held_usd += worst.usd
-            self.held_tokens += worst.tokens
+            self._add(held=worst)
             return True
 
     def settle(self, worst: Reservation, *, usd: float, tokens: int) -> None:
         """Replace a reservation by what the reply really cost; 0 and 0 for an attempt that was not billed."""
-        with self._lock:
-            self._free(worst)
-            self.spent_usd += usd
-            self.spent_tokens += tokens
+        with self._transaction():
+            self._add(spent=Reservation(usd, tokens), held=_negative(worst))
 
     def settle_unknown(self, worst: Reservation) -> None:
         """Keep a reservation counted: the attempt may have been billed and nobody can tell."""
-        with self._lock:
-            self._free(worst)
-            self.unconfirmed_usd += worst.usd
-            self.unconfirmed_tokens += worst.tokens
+        with self._transaction():
+            self._add(unconfirmed=worst, held=_negative(worst))
 
-    def idle(self) -> bool:
-        """Whether nothing is in flight, so that waiting cannot free anything."""
-        with self._lock:
-            return self.held_tokens == 0
+    def is_stuck(self) -> bool:
+        """Whether nothing is in flight anywhere, so that waiting cannot free anything."""
+        with self._transaction():
+            for owner, pid in self._connection.execute("SELECT owner, pid FROM spending WHERE held_tokens > 0"):
+                if owner == self._owner or _is_running(pid):
+                    return False
+        return True
+
+    def spending(self) -> Spending:
+        """The state of the ledger."""
+        with self._transaction():
+            return self._totals()
 
     def describe(self) -> str:
         """What was spent of what, for an error message or a progress line."""
-        parts = []
+        now, parts = self.spending(), []
         if self.usd is not None:
-            parts.append(f"${self.spent_usd + self.unconfirmed_usd:,.4f} of ${self.usd:,.2f}")
+            parts.append(f"${now.spent_usd + now.unconfirmed_usd + now.held_usd:,.4f} of ${self.usd:,.2f}")
         if self.tokens is not None:
-            parts.append(f"{self.spent_tokens + self.unconfirmed_tokens:,} of {self.tokens:,} tokens")
-        if self.unconfirmed_tokens:
-            parts.append(f"{self.unconfirmed_tokens:,} of these tokens in attempts whose end is unknown")
-        return ", ".join(parts) or f"{self.spent_tokens:,} tokens, without a limit"
+            total = now.spent_tokens + now.unconfirmed_tokens + now.held_tokens
+            parts.append(f"{total:,} of {self.tokens:,} tokens")
+        unknown = now.unconfirmed_tokens + now.held_tokens
+        if parts and unknown:
+            parts.append(f"{unknown:,} of these tokens in attempts whose end is unknown")
+        return ", ".join(parts) or f"{now.spent_tokens:,} tokens, without a limit"
 
-    def _free(self, worst: Reservation) -> None:
-        self.held_usd = max(0.0, self.held_usd - worst.usd)
-        self.held_tokens -= worst.tokens
+    def _totals(self) -> Spending:
+        columns = ", ".join(f"COALESCE(SUM({field}), 0)" for field in Spending.__struct_fields__)
+        return Spending(*self._connection.execute(f"SELECT {columns} FROM spending").fetchone())  # noqa: S608
+
+    def _add(self, **amounts: Reservation) -> None:
+        """Add to this object's own row."""
+        self._connection.execute("INSERT OR IGNORE INTO spending(owner, pid) VALUES (?, ?)", (self._owner, os.getpid()))
+        for kind, amount in amounts.items():
+            self._connection.execute(
+                f"UPDATE spending SET {kind}_usd = {kind}_usd + ?, {kind}_tokens = {kind}_tokens + ?"  # noqa: S608
+                " WHERE owner = ?",
+                (amount.usd, amount.tokens, self._owner),
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock, self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            fix = "free some space, or move the file away if it is damaged (what was spent is then forgotten)"
+            raise DiskError(f"cannot be used as a ledger: {error}", where=str(self.ledger), fix=fix) from error
+
+
+def _negative(amount: Reservation) -> Reservation:
+    return Reservation(-amount.usd, -amount.tokens)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
