@@ -8,8 +8,11 @@ from epigone.records import Axis, Vote, VoterKind
 
 __all__ = ["CORRELATIONS", "preference_axes", "preference_task", "split_axis", "style_axes"]
 
-CORRELATIONS: dict[str, tuple[str, str]] = {"style.length_correlation": ("length_tokens", "teacher_length_tokens")}
-"""Axes that are Pearson's r between two metrics of the same task."""
+CORRELATIONS: dict[str, tuple[str, str]] = {
+    "style.length_correlation": ("length_tokens", "teacher_length_tokens"),
+    "style.length_rank_correlation": ("length_rank", "teacher_length_rank"),
+}
+"""Axes that are Pearson's r between two metrics of the same task; of ranks it is Spearman's."""
 
 KINDS: tuple[VoterKind, ...] = ("person", "llm_judge", "likelihood_judge", "simulated")
 """Whose preference stands first when several kinds of voter judged."""
@@ -37,6 +40,7 @@ def style_axes() -> tuple[Axis, ...]:
         ("length_correlation", "correlation of lengths", "r"),
     )
     beyond = (
+        ("length_rank_correlation", "rank correlation of lengths", "r", True),
         ("authoritative_tone_proxy", "authoritative tone (offline proxy)", "share", True),
         ("headers_agreement", "headers as the teacher", "share", True),
         ("bold_agreement", "bold as the teacher", "share", True),
@@ -51,6 +55,8 @@ def style_axes() -> tuple[Axis, ...]:
         ("sentence_words_difference", "difference in sentence length", "words", False),
         ("type_token_ratio_difference", "difference in type–token ratio", "ratio", False),
         ("compression_ratio_difference", "difference in compression ratio", "ratio", False),
+        ("hedges_difference", "difference in hedges", "per 100 words", False),
+        ("boosters_difference", "difference in boosters", "per 100 words", False),
     )
     main = tuple(
         Axis(name=f"style.{metric}", label=label, kind="style", unit=unit, headline=True)
