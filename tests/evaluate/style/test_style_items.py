@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
+from scipy.stats import spearmanr
 
 from epigone.evaluate.style import shuffled_teacher, style_items, unigram_jaccard, unigram_overlap
 from epigone.records import Output, ReplyStatus
@@ -96,3 +98,15 @@ def test_the_shuffled_teacher_gives_every_prompt_another_prompts_answer() -> Non
     assert all(before.response != after.response for before, after in zip(teacher, dealt, strict=True))
     assert dealt == shuffled_teacher(teacher, seed=3)
     assert dealt != shuffled_teacher(teacher, seed=4)
+
+
+def test_length_ranks_make_spearmans_r() -> None:
+    rng = np.random.default_rng(5)
+    teacher = [output(str(k), "x " * int(rng.integers(1, 12))) for k in range(40)]
+    student = [output(str(k), "x " * int(rng.integers(1, 12))) for k in range(39)]
+    rows = [row.scores for row in style_items(teacher, student, model="s") if row.scores]
+    ours = [row["length_tokens"] for row in rows]
+    theirs = [row["teacher_length_tokens"] for row in rows]
+    ranks = np.corrcoef([row["length_rank"] for row in rows], [row["teacher_length_rank"] for row in rows])[0, 1]
+    assert ranks == pytest.approx(spearmanr(ours, theirs).statistic)
+    assert len(rows) == 39

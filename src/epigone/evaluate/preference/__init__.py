@@ -2,7 +2,6 @@
 
 from epigone.evaluate.preference.judge import JudgePlan, judge_pairs, plan_judging
 from epigone.evaluate.preference.judge_spec import JudgeSpec
-from epigone.evaluate.preference.majority import Majority, majority
 from epigone.evaluate.preference.pairs import Pair, make_pairs
 from epigone.evaluate.preference.tone import judge_tone
 from epigone.evaluate.preference.verdict import parse_choice, parse_two_scores
@@ -10,11 +9,9 @@ from epigone.evaluate.preference.verdict import parse_choice, parse_two_scores
 __all__ = [
     "JudgePlan",
     "JudgeSpec",
-    "Majority",
     "Pair",
     "judge_pairs",
     "judge_tone",
-    "majority",
     "make_pairs",
     "parse_choice",
     "parse_two_scores",

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from epigone.disk import digest_bytes
 from epigone.evaluate.style.features import StyleFeatures, TokenCounter, style_features
@@ -75,7 +76,7 @@ def style_items(
             _row(first, original, output, model, clustered=len(found) > 1, count_tokens=count_tokens)
             for output in found
         ]
-    return rows
+    return _with_ranks(rows)
 
 
 def _row(
@@ -129,6 +130,25 @@ def _scores(teacher: StyleFeatures, other: StyleFeatures) -> dict[str, float]:
         scores[feature] = float(getattr(other, feature))
         scores[f"teacher_{feature}"] = float(getattr(teacher, feature))
     return scores
+
+
+def _with_ranks(rows: list[ItemScore]) -> list[ItemScore]:
+    """Add the ranks of both lengths among the scored rows: Pearson's r of the ranks is Spearman's."""
+    scored = [index for index, row in enumerate(rows) if row.scores]
+    for key in ("length", "teacher_length"):
+        lengths = np.array([rows[index].scores[f"{key}_tokens"] for index in scored])
+        for index, rank in zip(scored, _mid_ranks(lengths), strict=True):
+            rows[index].scores[f"{key}_rank"] = float(rank)
+    return rows
+
+
+def _mid_ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Ranks from 1; equal values share the mean of their ranks. Shape (n,) to (n,)."""
+    ordered = np.sort(values)
+    ranks: npt.NDArray[np.float64] = (
+        np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") + 1
+    ) / 2
+    return ranks
 
 
 def unigram_overlap(first: str, second: str) -> float:

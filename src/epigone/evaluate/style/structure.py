@@ -23,6 +23,7 @@ _LETTER = re.compile(r"^\s*\(?([a-zA-Z])[.)]\s+(?=\S)")
 _INLINE_NUMBER = re.compile(r"(?:^|(?<=[\s:;]))\(?(\d{1,2})\s?[.)](?=\s|[A-Z])")
 _BOLD = re.compile(r"\*\*(?=\S)[^*\n]+?(?<=\S)\*\*|(?<!\w)__(?=\S)[^_\n]+?(?<=\S)__(?!\w)")
 _PLAIN_ITEM_WORDS = 12
+_PLAIN_MEAN_WORDS = 6  # longer unmarked lines are verse or dialogue
 
 
 class Block(Struct, frozen=True):
@@ -182,5 +183,8 @@ def _is_plain_list(lines: list[str], before: Block | None) -> bool:
         items = lines
     else:
         return False
-    short = all(len(line.split()) <= _PLAIN_ITEM_WORDS and line.rstrip()[-1] not in ".!?,;:" for line in items)
-    return len(items) >= 3 and short and not any(_is_item(line) for line in items)
+    if len(items) < 3 or any(_is_item(line) or line.lstrip().startswith("|") for line in items):
+        return False
+    words = [len(line.split()) for line in items]
+    brief = max(words) <= _PLAIN_ITEM_WORDS and sum(words) <= _PLAIN_MEAN_WORDS * len(words)
+    return brief and all(line.rstrip()[-1] not in ".!?,;:" for line in items)

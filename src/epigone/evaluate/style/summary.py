@@ -8,37 +8,48 @@ from __future__ import annotations
 
 import re
 
-from epigone.evaluate.style.structure import Structure
+from epigone.evaluate.style.structure import Block, Structure
 
 __all__ = ["has_summary"]
 
 _OPENS = re.compile(
-    r"^\W*(?:in summary|to summari[sz]e|summing up|to sum up|in sum|summary\b|overall|in conclusion|to conclude|"
-    r"conclusion\b|in short|in brief|in a nutshell|all in all|altogether|ultimately|in essence|in the end|"
-    r"taken together|"
-    r"in general|as a whole|on the whole|by following (?:these|this|the)|"
-    r"(?:these|those|the above) are (?:just|only|some|a few|but)|all (?:of )?(?:these|this)|"
-    r"remember,|so,? (?:in|to|overall)\b)",
+    r"^\W*(?:in summary|to summari[sz]e|summing up|to sum up|in sum\b|overall|in conclusion|to conclude|conclusion\b|"
+    r"in short|in brief|in a nutshell|all in all|altogether|ultimately|in essence|in the end|taken together|"
+    r"in general,|as a whole|on the whole|"
+    r"by (?:following|using|combining|taking|doing|practi[cs]ing) (?:all )?(?:of )?th(?:ese|is)|"
+    r"(?:therefore|hence|thus|so in|so overall)\b|all (?:of )?(?:these|this)\b|with (?:all )?(?:of )?these\b)",
     re.IGNORECASE,
 )
-_POINTS_BACK = re.compile(
-    r"\b(?:by (?:following|using|implementing|taking|incorporating|combining|doing|practi[cs]ing) (?:all )?(?:of )?"
-    r"(?:these|this)|with these \w+|these (?:are|were) (?:just|only|some|but)|in (?:conclusion|summary)|"
-    r"overall,)",
+_LABEL = re.compile(r"^\W*summary\b", re.IGNORECASE)
+_POINTS_BACK = re.compile(r"^\W*(?:these|those|the above|such)\s+\w+", re.IGNORECASE)
+_SIGN_OFF = re.compile(
+    r"^\W*(?:thank you|thanks|i hope|hope (?:this|that)|enjoy|good luck|let me know|feel free|please let|have a |"
+    r"(?:best|kind|warm)? ?regards|sincerely|yours)\b",
     re.IGNORECASE,
 )
+_SIGN_OFF_WORDS = 16
+_LABEL_BLOCKS = 3
 
 
 def has_summary(structure: Structure) -> bool:
-    """Whether the last block of a response is a summary paragraph."""
+    """Whether a response ends with a summary paragraph.
+
+    The last paragraph counts if another block stands before it and it opens with a summarizing phrase or a conclusion
+    (*in summary*, *overall*, *therefore*), or points back at a list that stands before it (*these steps …*). A sign-off
+    of at most 16 words after it (*Thank you for listening.*) is passed over.
+    """
     blocks = [block for block in structure.blocks if block.text.strip()]
-    if len(blocks) < 2:
+    while len(blocks) > 1 and _is_sign_off(blocks[-1]):
+        blocks.pop()
+    if len(blocks) < 2 or blocks[-1].kind != "text":
         return False
-    last = blocks[-1]
-    if last.kind != "text":
-        return False
-    return bool(_OPENS.match(last.text) or _POINTS_BACK.search(_first_sentence(last.text)))
+    last = blocks[-1].text
+    if _OPENS.match(last):
+        return True
+    if _LABEL.match(last):  # a lone "Summary:" after a title is what was asked for, not a closing
+        return len(blocks) >= _LABEL_BLOCKS
+    return bool(_POINTS_BACK.match(last)) and any(block.kind == "list" for block in blocks[:-1])
 
 
-def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=[.!?])\s", text.strip(), maxsplit=1)[0]
+def _is_sign_off(block: Block) -> bool:
+    return block.kind == "text" and bool(_SIGN_OFF.match(block.text)) and len(block.text.split()) <= _SIGN_OFF_WORDS
