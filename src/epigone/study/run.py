@@ -86,8 +86,6 @@ def _execute(spec: StudySpec, folder: Path, plan: Plan, store: Store, listener: 
     executor = open_executor(spec.resources, resources)
     log = store.root / "teacher-server.log"
     with Teacher(spec.teacher, spec.budget, folder=folder, log=log, threads=resources.threads) as teacher:
-        # A teacher on this machine computes on the same cores as the jobs; and a hard budget has one spender at a time.
-        alone = teacher.is_local or spec.budget.usd is not None or spec.budget.tokens is not None
         schedule = Schedule(
             plan.jobs,
             store,
@@ -95,7 +93,8 @@ def _execute(spec: StudySpec, folder: Path, plan: Plan, store: Store, listener: 
             threads=resources.threads,
             teacher=teacher.access,
             teacher_done=teacher.stop,
-            teacher_slots=1 if alone else None,
+            # A teacher on this machine computes on the same cores as the jobs.
+            teacher_slots=1 if teacher.is_local else None,
             listener=listener,
         )
         try:

@@ -61,7 +61,7 @@ def teacher_model(context: JobContext) -> Iterator[TextModel]:
     if access is None:
         raise EndpointError("this job asks the teacher, and none was started", where=context.job.title)
     cache = RequestCache(context.cache)
-    budget = Budget(usd=access.budget.usd, tokens=access.budget.tokens)
+    budget = Budget(access.budget.usd, access.budget.tokens, ledger=context.cache.with_name("spending.sqlite"))
     model = ApiModel(access.api, cache=cache, budget=budget)
     try:
         yield model
