@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
 import eldc
 import msgspec
@@ -22,8 +22,10 @@ __all__ = ["Detector", "Language", "LanguageSpec", "detect_language", "prose"]
 Detector = Literal["eldc", "py3langid"]
 
 _FENCED = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.S)
-_NOT_PROSE = re.compile(r"https?://\S+|\S+@\S+|<[^<>]{1,200}>|\S*[{}_\\=|/#$]\S*")
+# Addresses, markup, and ASCII words with code's characters in them; a Chinese sentence has no spaces to be split at.
+_NOT_PROSE = re.compile(r"https?://[!-~]+|[!-~]+@[!-~]+|<[^<>]{1,200}>|[!-~]*[{}_\\=|/#$][!-~]*")
 _LETTER = re.compile(r"[^\W\d_]")
+_DENSE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _TURN_CHARS = 1_000  # of each turn: a long paste must not outvote the rest
 _PROSE_CHARS = 4_000  # of a dialogue: more makes no detector surer
 _LOCK = threading.Lock()
@@ -37,7 +39,8 @@ class LanguageSpec(Spec):
     detectors: tuple[Detector, ...] = Field(default=("eldc",), min_length=1)
     """Which detectors must find a language of ``keep``; two of them must both do so."""
     short_letters: int = Field(default=20, ge=0)
-    """A dialogue with fewer letters of prose than this is too short to tell."""
+    """A dialogue with fewer letters of prose than this is too short to tell; a Chinese, Japanese or Korean character
+    counts as three."""
     short: Literal["keep", "drop"] = "keep"
     """What happens to dialogues too short to tell."""
     code: Literal["keep", "drop"] = "keep"
@@ -99,7 +102,9 @@ def _beginning(conversation: Conversation) -> str:
 
 
 def _has_letters(text: str, count: int) -> bool:
-    return sum(1 for _ in islice(_LETTER.finditer(text), count)) >= count
+    """Whether there are ``count`` letters; a Chinese, Japanese or Korean character says about as much as three."""
+    letters = [found.group() for found in islice(_LETTER.finditer(text), count)]
+    return sum(3 if _DENSE.match(letter) else 1 for letter in letters) >= count
 
 
 @cache
@@ -114,16 +119,11 @@ def _detectors() -> dict[Detector, Callable[[str], str | None]]:
         return None if language == "und" else language
 
     def by_py3langid(text: str) -> str | None:
-        return str(_py3langid().classify(_encodable(text))[0])
+        from py3langid import classify  # unpacks its model when imported: only where a recipe asks for it
+
+        return str(classify(_encodable(text))[0])
 
     return {"eldc": by_eldc, "py3langid": by_py3langid}
-
-
-@cache
-def _py3langid() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # loads numpy models: only where a recipe asks for it
-
-    return LanguageIdentifier.from_pickled_model(MODEL_FILE)
 
 
 def _encodable(text: str) -> str:
