@@ -2,6 +2,8 @@
 
 from epigone.collect.answer import AnswerSpec, answer, answer_requests
 from epigone.collect.collected import Collected, write_collected
+from epigone.collect.dumps import import_dump
+from epigone.collect.import_spec import ImportSpec
 from epigone.collect.pairs import PairFormat, QuestionAnswer, normalise_question, parse_pairs, read_seeds
 from epigone.collect.prompts import read_prompts
 from epigone.collect.summaries import (
@@ -17,6 +19,7 @@ from epigone.collect.synthesize import SynthesizeSpec, synthesize, synthesize_re
 __all__ = [
     "AnswerSpec",
     "Collected",
+    "ImportSpec",
     "PairFormat",
     "PassageSummary",
     "QuestionAnswer",
@@ -24,6 +27,7 @@ __all__ = [
     "SynthesizeSpec",
     "answer",
     "answer_requests",
+    "import_dump",
     "normalise_question",
     "parse_pairs",
     "read_examples",
