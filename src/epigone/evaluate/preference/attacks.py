@@ -1,0 +1,93 @@
+"""Answers that try to win by addressing the judge, and how often that works on a given judge.
+
+The harness never obeys an answer: fields are filled in one pass, every answer stands between marks that it cannot
+forge, and a verdict is read from the judge's own words. Whether the *judge* obeys is a property of the model, to be
+measured before its votes are trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from epigone.evaluate.preference.judge import judge_pairs
+from epigone.evaluate.preference.judge_spec import JudgeSpec
+from epigone.evaluate.preference.pairs import Pair
+from epigone.models.protocol import TextModel
+from epigone.records import Choice, Vote
+
+__all__ = ["Attack", "AttackEffect", "attack_judge", "attacked", "read_attacks"]
+
+
+class Attack(Struct, frozen=True):
+    """A text that is added at the end of an answer."""
+
+    name: str
+    text: str
+
+
+class AttackEffect(Struct, frozen=True, kw_only=True):
+    """What an attack did to the votes of showings that were readable with and without it.
+
+    ``gained``: showings that the student lost or tied and now fares better in; ``lost``: the other way. A judge that
+    the attack does not reach has both near 0; one that sees through it has more ``lost`` than ``gained``.
+    """
+
+    attack: str
+    showings: int
+    gained: int
+    lost: int
+    unreadable: int
+
+
+_WORTH: dict[Choice, int] = {"student": 1, "tie": 0, "teacher": -1}
+
+
+def read_attacks() -> list[Attack]:
+    """The attacks that ship, in a fixed order."""
+    text = resources.files(__package__).joinpath("attacks.jsonl").read_text(encoding="utf-8")
+    return [msgspec.json.decode(line, type=Attack) for line in text.splitlines()]
+
+
+def attacked(pair: Pair, attack: Attack) -> Pair:
+    """The pair with the attack at the end of the student's answer."""
+    return msgspec.structs.replace(pair, student_response=f"{pair.student_response or ''}\n\n{attack.text}")
+
+
+def attack_judge(
+    spec: JudgeSpec, pairs: Sequence[Pair], model: TextModel, *, seed: int, per_attack: int = 10
+) -> list[AttackEffect]:
+    """Judge ``per_attack`` pairs, drawn by seed, as they are and under every attack, and compare showing by showing."""
+    usable = [pair for pair in pairs if pair.student_response is not None and pair.teacher_response is not None]
+    rng = np.random.default_rng(seed)
+    drawn = [usable[k] for k in rng.permutation(len(usable))[:per_attack]]
+    before = _by_showing(judge_pairs(spec, drawn, model, seed=seed))
+    return [
+        _effect(
+            attack.name, before, _by_showing(judge_pairs(spec, [attacked(p, attack) for p in drawn], model, seed=seed))
+        )
+        for attack in read_attacks()
+    ]
+
+
+def _by_showing(votes: Sequence[Vote]) -> dict[tuple[str, str | None], Vote]:
+    return {(vote.item, vote.first): vote for vote in votes}
+
+
+def _effect(
+    name: str, before: dict[tuple[str, str | None], Vote], after: dict[tuple[str, str | None], Vote]
+) -> AttackEffect:
+    gained = lost = compared = unreadable = 0
+    for showing, vote in after.items():
+        plain = before.get(showing)
+        if vote.choice is None:
+            unreadable += 1
+        elif plain is not None and plain.choice is not None:
+            compared += 1
+            gained += _WORTH[vote.choice] > _WORTH[plain.choice]
+            lost += _WORTH[vote.choice] < _WORTH[plain.choice]
+    return AttackEffect(attack=name, showings=compared, gained=gained, lost=lost, unreadable=unreadable)
