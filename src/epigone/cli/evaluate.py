@@ -87,7 +87,6 @@ def _what(
     from epigone.evaluate.benchmarks import BenchmarkSpec
     from epigone.evaluate.toxicity import ToxicitySpec
     from epigone.specs import parse_spec
-    from epigone.study.externals import with_absolute_paths
 
     local = dict(entry.partition("=")[::2] for entry in data)
     asked: list[Mapping[str, Any]] = [{"task": name.strip()} for name in tasks.split(",") if name.strip()]
@@ -104,14 +103,28 @@ def _what(
             raise SpecError("expected the keys 'benchmarks' and 'toxicity'", where=str(settings))
         folder = settings.parent.resolve()
         for one in document.get("benchmarks") or ():
-            parsed = parse_spec(BenchmarkSpec, {"task": one} if isinstance(one, str) else one, where=str(settings))
-            specs.append(with_absolute_paths(parsed, folder, where=str(settings)))
+            given = {"task": one} if isinstance(one, str) else one
+            specs.append(parse_spec(BenchmarkSpec, _absolute(given, folder), where=str(settings)))
         if document.get("toxicity"):
-            found = parse_spec(ToxicitySpec, document["toxicity"], where=str(settings))
-            toxicity = with_absolute_paths(found, folder, where=str(settings))
+            toxicity = parse_spec(ToxicitySpec, _absolute(document["toxicity"], folder), where=str(settings))
     if not specs and toxicity is None:
         raise SpecError("nothing to measure", fix="name benchmarks with --tasks, or give a file with --settings")
     return specs, toxicity
+
+
+def _absolute(given: Any, folder: Path) -> Any:
+    """The settings with the paths in them counted from their file's folder."""
+    if not isinstance(given, Mapping):
+        return given
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: placed(one) for key, one in value.items()}
+        return [placed(one) for one in value] if isinstance(value, list) else str(folder / str(value))
+
+    files = {key for key in ("data", "exclude", "prompts", "lexicon") if given.get(key) is not None}
+    files |= {"task"} if str(given.get("task")).endswith((".yaml", ".yml")) else set()
+    return {key: placed(value) if key in files else value for key, value in given.items()}
 
 
 def _table(rows: list[ItemScore]) -> Any:

@@ -1,0 +1,98 @@
+"""A real endpoint that refuses a tenth of the items: they are missing, counted, and asked again."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from epigone.evaluate.benchmarks import BenchmarkSpec, run_benchmarks
+from epigone.models import ApiSpec, RequestCache, TextModel, open_model
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """Answers every question with Oslo, except those about people whose number ends in ``refuses``."""
+
+    protocol_version = "HTTP/1.1"
+    refuses: ClassVar[str] = ""
+    calls: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        question = body["messages"][-1]["content"].rsplit("Q: ", 1)[-1]
+        self.calls.append(question)
+        if self.refuses and f"{self.refuses} born" in question:
+            return self._send(400, {"error": {"message": "not this one", "type": "invalid_request_error"}})
+        message = {"role": "assistant", "content": "Oslo"}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        usage = {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11}
+        return self._send(
+            200,
+            {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage},
+        )
+
+    def _send(self, status: int, body: object) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Iterator[TextModel]:
+    Endpoint.calls, Endpoint.refuses = [], "7"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        spec = ApiSpec(base_url=f"http://127.0.0.1:{server.server_port}/v1", model="m", max_concurrency=2)
+        yield open_model(spec, cache=RequestCache(tmp_path / "requests.sqlite"))
+        server.shutdown()
+        thread.join()
+
+
+def test_refused_items_are_missing_and_the_next_run_completes_them_alone(
+    teacher: TextModel, world: Path, tmp_path: Path
+) -> None:
+    spec = BenchmarkSpec(task=str(world / "people_qa.yaml"))
+    rows = run_benchmarks(teacher, [spec], chat=True, seed=0, out=tmp_path / "out")
+    assert [row.item for row in rows if row.status == "refused"] == ["00001", "00011"]
+    scored = [row for row in rows if "exact_match" in row.scores]
+    assert (len(scored), len(rows)) == (10, 12)
+    assert all(row.scores == {} for row in rows if row.status != "ok")
+
+    asked_before = len(Endpoint.calls)
+    Endpoint.refuses = ""
+    rows = run_benchmarks(teacher, [spec], chat=True, seed=0, out=tmp_path / "out")
+    assert len(Endpoint.calls) - asked_before == 2
+    assert all(row.status == "ok" for row in rows)
+    assert sum(row.scores["exact_match"] for row in rows) == 3
+
+
+def test_a_run_killed_between_chunks_goes_on_from_disk(
+    world: Path, tmp_path: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("epigone.evaluate.benchmarks.run.CHUNK_ITEMS", 5)
+
+    class Dies(scripted):  # type: ignore[misc]
+        def generate(self, requests: Any, progress: Any = None) -> Any:
+            if self.asked:
+                raise KeyboardInterrupt
+            return super().generate(requests, progress)
+
+    spec = BenchmarkSpec(task=str(world / "people_qa.yaml"))
+    with pytest.raises(KeyboardInterrupt):
+        run_benchmarks(Dies(lambda _: "Oslo"), [spec], chat=False, seed=0, out=tmp_path / "out")
+    rest = scripted(lambda _: "Oslo")
+    rows = run_benchmarks(rest, [spec], chat=False, seed=0, out=tmp_path / "out")
+    assert len(rest.asked) == 7
+    assert rows == run_benchmarks(scripted(lambda _: "Oslo"), [spec], chat=False, seed=0)
