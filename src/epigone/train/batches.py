@@ -1,0 +1,100 @@
+"""Blocks as tensors, in an order that a seed fixes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from msgspec import Struct
+from numpy.typing import NDArray
+from torch import Tensor
+
+from epigone.train.examples import Example
+from epigone.train.packing import Block
+
+__all__ = ["IGNORED", "Batch", "Order", "assemble"]
+
+IGNORED = -100
+"""The target of a position that is not learnt (torch's own convention)."""
+
+_ROUND_TO = 16  # widths are multiples of this: matrix units work in such tiles
+
+
+class Batch(Struct, frozen=True):
+    """Blocks as rows.
+
+    ``input_ids``, ``position_ids``, ``targets``: int64 (B, T). Positions restart where a conversation starts, and at
+    the padding. ``targets[b, t]`` is the token that follows position t, or ``IGNORED``. ``weights``: float32 (B, T),
+    what each target's loss is multiplied with; over all batches of a step they sum to 1. ``tokens``: without padding.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    targets: Tensor
+    weights: Tensor
+    record_ids: tuple[str, ...]
+    tokens: int
+    supervised_tokens: int
+    replay_tokens: int
+
+
+class Order:
+    """Which blocks make up each step: every epoch is a permutation of all blocks, drawn from (seed, epoch).
+
+    Args:
+        visits: blocks seen in the whole training; the last step has what is left over.
+    """
+
+    def __init__(self, blocks: int, batch_blocks: int, *, visits: int, seed: int) -> None:
+        self._blocks, self._batch, self._visits, self._seed = blocks, batch_blocks, visits, seed
+        self.steps = -(-visits // batch_blocks)
+        self._drawn: tuple[int, NDArray[np.int64]] | None = None
+
+    def step(self, step: int) -> list[int]:
+        """Indexes of the blocks of step ``step`` (the first is 0)."""
+        first = step * self._batch
+        return [self._at(position) for position in range(first, min(first + self._batch, self._visits))]
+
+    def _at(self, position: int) -> int:
+        epoch, offset = divmod(position, self._blocks)
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = (epoch, np.random.default_rng([self._seed, epoch]).permutation(self._blocks))
+        return int(self._drawn[1][offset])
+
+
+def assemble(blocks: Sequence[Block], examples: Sequence[Example], *, width: int | None = None) -> Batch:
+    """Blocks as a batch, as wide as the fullest of them (or ``width``); the weights are still counts: 1 a target."""
+    longest = max(block.tokens for block in blocks)
+    columns = width or -(-longest // _ROUND_TO) * _ROUND_TO
+    shape = (len(blocks), columns)
+    input_ids = np.zeros(shape, dtype=np.int64)
+    position_ids = np.zeros(shape, dtype=np.int64)
+    targets = np.full(shape, IGNORED, dtype=np.int64)
+    record_ids: list[str] = []
+    replay = 0
+    for row, block in enumerate(blocks):
+        column = 0
+        for piece in block.pieces:
+            example = examples[piece.example]
+            ids, learnt = example.ids[piece.start : piece.end], example.learnt[piece.start : piece.end]
+            end = column + len(ids)
+            input_ids[row, column:end] = ids
+            position_ids[row, column:end] = np.arange(column, end) if block.joined else np.arange(len(ids))
+            first = 0 if block.joined and column else 1  # the first token of a text follows nothing
+            targets[row, column + first - 1 : end - 1] = np.where(learnt[first:], ids[first:], IGNORED)
+            record_ids.append(example.id)
+            replay += len(ids) if example.replay else 0
+            column = end
+        position_ids[row, column:] = np.arange(columns - column)
+    learnt_targets = targets != IGNORED
+    return Batch(
+        input_ids=torch.from_numpy(input_ids),
+        position_ids=torch.from_numpy(position_ids),
+        targets=torch.from_numpy(targets),
+        weights=torch.from_numpy(learnt_targets.astype(np.float32)),
+        record_ids=tuple(record_ids),
+        tokens=sum(block.tokens for block in blocks),
+        supervised_tokens=int(learnt_targets.sum()),
+        replay_tokens=replay,
+    )

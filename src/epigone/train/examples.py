@@ -1,0 +1,174 @@
+"""Conversations and texts as tokens, with the tokens to learn marked from character offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from epigone.errors import DataError
+from epigone.records import Conversation
+from epigone.train.chat import Chat, Rendered, starts_with_bos
+from epigone.train.spec import TrainSpec
+
+__all__ = ["Example", "Examples", "count_tokens", "encode_conversations", "encode_texts"]
+
+_BATCH = 1000  # conversations handed to the tokenizer at once
+
+
+class Example(Struct, frozen=True):
+    """A training example.
+
+    ``ids``: int32 (n,), the tokens. ``learnt``: bool (n,), whether the token is a target, predicted from those before.
+    ``id``, ``source``: of the conversation; ``replay`` marks plain text that is mixed in.
+    """
+
+    id: str
+    source: str
+    ids: NDArray[np.int32]
+    learnt: NDArray[np.bool_]
+    replay: bool = False
+
+
+class Examples(Struct, frozen=True):
+    """What encoding gave: the examples, and the ids of the conversations it left out, by reason."""
+
+    examples: tuple[Example, ...]
+    left_out: dict[str, tuple[str, ...]]
+
+
+def encode_conversations(
+    tokenizer: Any, chat: Chat, conversations: Sequence[Conversation], spec: TrainSpec
+) -> Examples:
+    """Tokenize, mark what is learnt, split what is longer than a block at its turns.
+
+    Raises:
+        DataError: a conversation without assistant turn; an exchange longer than a block when ``long_turns`` is error.
+    """
+    examples: list[Example] = []
+    too_long: list[str] = []
+    for start in range(0, len(conversations), _BATCH):
+        batch = conversations[start : start + _BATCH]
+        rendered = [chat.render(conversation) for conversation in batch]
+        for conversation, text, tokens in zip(batch, rendered, _tokenize(tokenizer, rendered), strict=True):
+            ids, learnt, exchanges = _mark(tokenizer, conversation.id, text, tokens)
+            short = spec.packing == "cut" or len(ids) <= spec.block_tokens
+            spans = [(0, len(ids))] if short else _split_at_exchanges(conversation.id, exchanges, spec)
+            if not spans:
+                too_long.append(conversation.id)
+            for first, last in spans:
+                if learnt[first + 1 : last].any():
+                    piece = Example(conversation.id, conversation.source, ids[first:last], learnt[first:last])
+                    examples.append(piece)
+    return Examples(tuple(examples), {"long_turn": tuple(too_long)} if too_long else {})
+
+
+def encode_texts(
+    tokenizer: Any, texts: Sequence[str], spec: TrainSpec, *, name: str, replay: bool = False
+) -> list[Example]:
+    """Plain text, every token learnt; an end token closes each text. Longer ones are cut every ``block_tokens``."""
+    opening = [tokenizer.bos_token_id] if starts_with_bos(tokenizer) else []
+    backend = tokenizer.backend_tokenizer
+    examples: list[Example] = []
+    for start in range(0, len(texts), _BATCH):
+        encodings = backend.encode_batch(list(texts[start : start + _BATCH]), add_special_tokens=False)
+        for offset, encoding in enumerate(encodings):
+            ids = np.array([*opening, *encoding.ids, tokenizer.eos_token_id], dtype=np.int32)
+            step = len(ids) if spec.packing == "cut" else spec.block_tokens
+            for first in range(0, len(ids), step):
+                part = ids[first : first + step]
+                if len(part) > 1 or spec.packing == "cut":
+                    whole = np.ones(len(part), dtype=np.bool_)
+                    examples.append(Example(f"{name}:{start + offset}", name, part, whole, replay))
+    return examples
+
+
+def count_tokens(tokenizer: Any, chat: Chat, conversations: Iterable[Conversation]) -> list[int]:
+    """Tokens of each conversation in ``chat``'s format, its markers and end tokens included."""
+    rendered = [chat.render(conversation).text for conversation in conversations]
+    counts: list[int] = []
+    for start in range(0, len(rendered), _BATCH):
+        encodings = tokenizer.backend_tokenizer.encode_batch_fast(
+            rendered[start : start + _BATCH], add_special_tokens=False
+        )
+        counts += [len(encoding.ids) for encoding in encodings]
+    return counts
+
+
+_Tokens = tuple[NDArray[np.int32], NDArray[np.int64]]  # ids (n,), character offsets (n, 2)
+
+
+def _tokenize(tokenizer: Any, rendered: Sequence[Rendered]) -> list[_Tokens]:
+    """Ids and character offsets of each text.
+
+    Where a token reaches over the place at which the model's output begins (a template that ends in a line feed before
+    an output that starts with one), the text is tokenized in two parts there: a generation would start there too.
+    """
+    backend = tokenizer.backend_tokenizer
+    encodings = backend.encode_batch([text.text for text in rendered], add_special_tokens=False)
+    results: list[_Tokens] = []
+    for text, encoding in zip(rendered, encodings, strict=True):
+        ids = np.array(encoding.ids, dtype=np.int32)
+        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+        if any(((offsets[:, 0] < start) & (offsets[:, 1] > start)).any() for start, _ in text.learnt):
+            ids, offsets = _tokenize_in_parts(backend, text)
+        results.append((ids, offsets))
+    return results
+
+
+def _tokenize_in_parts(backend: Any, text: Rendered) -> _Tokens:
+    cuts = [0, *(start for start, _ in text.learnt), len(text.text)]
+    ids: list[int] = []
+    offsets: list[tuple[int, int]] = []
+    for first, last in pairwise(cuts):
+        encoding = backend.encode(text.text[first:last], add_special_tokens=False)
+        ids += encoding.ids
+        offsets += [(start + first, end + first) for start, end in encoding.offsets]
+    return np.array(ids, dtype=np.int32), np.array(offsets, dtype=np.int64).reshape(-1, 2)
+
+
+def _mark(
+    tokenizer: Any, identity: str, text: Rendered, tokens: _Tokens
+) -> tuple[NDArray[np.int32], NDArray[np.bool_], list[int]]:
+    """Ids, which of them are learnt, and the token indexes that bound the exchanges (the first is 0, the last n)."""
+    ids, offsets = tokens
+    starts, ends = offsets[:, 0], offsets[:, 1]
+    learnt = np.zeros(len(ids), dtype=np.bool_)
+    for first, last in text.learnt:
+        inside = (starts >= first) & (ends <= last) & (ends > starts)
+        stop = np.flatnonzero(inside & np.isin(ids, tokenizer.all_special_ids))
+        if len(stop) == 0:
+            raise DataError(
+                "the chat template closes the model's turn with no special token: a student would never learn to stop",
+                where=f"conversation {identity}",
+                fix="use chat_format: turn_tokens",
+            )
+        inside[stop[-1] + 1 :] = False  # what a template writes after its end token is not the model's
+        learnt |= inside
+    bounds = [int(bound) for bound in np.searchsorted(starts, text.exchanges, side="left")]
+    return ids, learnt, [0, *bounds[1:], len(ids)]
+
+
+def _split_at_exchanges(identity: str, bounds: Sequence[int], spec: TrainSpec) -> list[tuple[int, int]]:
+    """Token ranges of at most a block, each of as many whole exchanges as fit; none: leave it out."""
+    spans: list[tuple[int, int]] = []
+    first = 0
+    for start, end in pairwise(bounds):
+        if end - start > spec.block_tokens:
+            if spec.long_turns == "drop":
+                return []
+            if spec.long_turns == "error":
+                raise DataError(
+                    f"an exchange of {end - start} tokens does not fit a block of {spec.block_tokens}",
+                    where=f"conversation {identity}",
+                    fix="raise block_tokens up to the model's context, or set long_turns to drop or cut",
+                )
+        if end - first > spec.block_tokens and start > first:
+            spans.append((first, start))
+            first = start
+    spans.append((first, bounds[-1]))
+    return [(start, min(end, start + spec.block_tokens)) for start, end in spans]

@@ -1,0 +1,91 @@
+"""Float32 weights behind a model that computes in another number format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Weights", "choose_precision"]
+
+_WIDTH_FOR_BFLOAT16 = 96
+"""On a CPU with matrix units bfloat16 pays from this hidden size on (measured: dev/log/train.md)."""
+
+
+def choose_precision(asked: str, device: torch.device, hidden_size: int) -> torch.dtype:
+    """The arithmetic of the forward and backward pass. A fixed rule, no timing: equal runs must choose alike."""
+    if asked == "float32":
+        return torch.float32
+    if asked == "bfloat16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if device.type == "cpu" and torch.cpu._is_amx_tile_supported() and hidden_size >= _WIDTH_FOR_BFLOAT16:
+        return torch.bfloat16
+    return torch.float32
+
+
+class Weights:
+    """The trained weights in float32, and the copies of them that the model computes with.
+
+    In float32 the two are the same tensors. In bfloat16 the model's parameters are rounded copies: gradients are added
+    up in float32 on the way back, and :meth:`publish` rounds again after each update.
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        self._working = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        self._rounded = dtype != torch.float32
+        if not self._rounded:
+            self.named: dict[str, Tensor] = dict(self._working)
+            return
+        self.named = {name: weight.detach().clone() for name, weight in self._working.items()}
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(dtype)
+
+    def collect_gradients(self) -> None:
+        """Add the gradients of one backward pass to the float32 ones."""
+        if not self._rounded:
+            return
+        for name, weight in self._working.items():
+            if weight.grad is None:
+                continue
+            master = self.named[name]
+            if master.grad is None:
+                master.grad = weight.grad.float()
+            else:
+                master.grad += weight.grad
+            weight.grad = None
+
+    def clip(self, bound: float | None) -> Tensor:
+        """Scale the gradients down to a global norm of ``bound``; gives the norm before."""
+        gradients = [weight.grad for weight in self.named.values() if weight.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+        if bound is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.named.values(), bound, norm, foreach=True)
+        return norm
+
+    def publish(self) -> None:
+        """Forget the gradients and give the model the new weights."""
+        for weight in self.named.values():
+            weight.grad = None
+        if self._rounded:
+            with torch.no_grad():
+                torch._foreach_copy_(list(self._working.values()), [self.named[name] for name in self._working])
+
+    def restore(self) -> None:
+        """Put the float32 weights into the model: it computes in float32 afterwards."""
+        if self._rounded:
+            for name, weight in self._working.items():
+                weight.data = self.named[name].detach()
+
+    def state(self) -> dict[str, Tensor]:
+        """The float32 weights, by name."""
+        return {name: weight.detach() for name, weight in self.named.items()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take weights that :meth:`state` gave."""
+        with torch.no_grad():
+            for name, weight in self.named.items():
+                weight.copy_(state[name])
+        self.publish()
