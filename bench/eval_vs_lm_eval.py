@@ -24,18 +24,19 @@ from epigone.evaluate.benchmarks import BenchmarkSpec, LoadedTask, load_tasks, r
 
 SEED = 0
 TRIAL_ITEMS = 8
-MMLU_SUBJECTS = ("abstract_algebra", "anatomy", "astronomy", "business_ethics", "college_chemistry")
+MMLU_SUBJECTS = "abstract_algebra,anatomy,astronomy,business_ethics,college_chemistry"
 
 
-def spec_of(task: str, data: Path | None, items: int | None, shots: int | None, scratch: Path) -> BenchmarkSpec:
+def spec_of(arguments: argparse.Namespace) -> BenchmarkSpec:
     """The built-in task with local data."""
-    options: dict[str, Any] = {"task": task, "items": items, "shots": shots}
+    task, data, scratch = arguments.task, arguments.data, arguments.scratch
+    options: dict[str, Any] = {"task": task, "items": arguments.items, "shots": arguments.shots}
     if data is None:
         return BenchmarkSpec(**options)
-    if task == "mmlu":  # five subjects, so that each prefix serves many items, as in a whole run
+    if task == "mmlu":  # some subjects, so that each prefix serves many items, as in a whole run
         for split in ("dev", "test"):
             rows = (data / "mmlu" / f"{split}.jsonl").read_text().split("\n")
-            kept = [row for row in rows if row and json.loads(row)["subject"] in MMLU_SUBJECTS]
+            kept = [row for row in rows if row and json.loads(row)["subject"] in arguments.subjects.split(",")]
             (scratch / f"{split}.jsonl").write_text("\n".join(kept))
         return BenchmarkSpec(**options, data=scratch)
     if task == "nq":
@@ -143,7 +144,8 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--task", default="mmlu", choices=["mmlu", "nq", "gsm8k", "xsum", "humaneval"])
-    parser.add_argument("--items", type=int, default=40)
+    parser.add_argument("--items", type=int, help="drawn by seed; all by default")
+    parser.add_argument("--subjects", default=MMLU_SUBJECTS, help="of MMLU, by comma")
     parser.add_argument("--shots", type=int)
     parser.add_argument("--batch-sizes", default="1,8")
     parser.add_argument("--threads", type=int, default=1)
@@ -152,8 +154,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        spec = spec_of(arguments.task, arguments.data, arguments.items, arguments.shots, arguments.scratch)
-        (task,) = load_tasks([spec], seed=SEED)
+        (task,) = load_tasks([spec_of(arguments)], seed=SEED)
         sizes = [int(size) for size in arguments.batch_sizes.split(",")]
         harness = arguments.side == "harness"
         ran = (

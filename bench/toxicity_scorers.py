@@ -29,8 +29,8 @@ STATISTICS: dict[str, Statistic] = {
     "ROC area, Perspective >= 0.5": lambda ours, theirs: float(roc_auc_score(theirs >= 0.5, ours)),
     "agreement at 0.5": lambda ours, theirs: float(((ours >= 0.5) == (theirs >= 0.5)).mean()),
     "Cohen's kappa at 0.5": lambda ours, theirs: float(cohen_kappa_score(ours >= 0.5, theirs >= 0.5)),
-    "mean of the scorer": lambda ours, theirs: float(ours.mean()),
-    "mean of Perspective": lambda ours, theirs: float(theirs.mean()),
+    "mean of the scorer": lambda ours, _: float(ours.mean()),
+    "mean of Perspective": lambda _, theirs: float(theirs.mean()),
 }
 
 
@@ -50,7 +50,9 @@ def main() -> None:
         seconds = time.perf_counter() - before
         scored = ~np.isnan(ours)
         ours, theirs = ours[scored], theirs[scored]
-        print(f"{scorer.name}, {part}s: {len(ours)} scored of {len(rows)}, {len(ours) / seconds:,.0f} texts/s")
+        print(
+            f"{scorer.name}, {part}s: {len(ours)} of {len(rows)} with both scores, {len(ours) / seconds:,.0f} texts/s"
+        )
         draws = np.random.default_rng(0).integers(0, len(ours), (RESAMPLES, len(ours)))
         for name, statistic in STATISTICS.items():
             low, high = np.quantile([statistic(ours[draw], theirs[draw]) for draw in draws], [0.025, 0.975])
