@@ -1,0 +1,230 @@
+"""The paper's figures as SVG: drawn here, so that the page needs neither network nor script.
+
+Text and axes are drawn in ``currentColor``, so that a figure follows the page's light or dark colours; series are told
+apart by colour *and* by mark. Error bars are the estimates' intervals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import altair as alt
+import vl_convert
+from msgspec import Struct
+
+from epigone.records import Axis, ModelInfo
+from epigone.report.arms import Arms
+
+__all__ = ["Figure", "draw_figures"]
+
+_INK = "#010203"
+_COLOURS = ["#3b7dd8", "#d9822b", "#2f9e6e", "#b04ac0", "#c9483e", "#7a7f87"]
+_SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
+_PANEL = {"width": 250, "height": 190}
+
+
+class Figure(Struct, frozen=True, kw_only=True):
+    """A figure of the page: ``panels`` are SVG documents, each with its own description for screen readers."""
+
+    key: str
+    title: str
+    caption: str
+    panels: tuple[str, ...]
+
+
+def draw_figures(arms: Arms) -> list[Figure]:
+    """Every figure for which there are measurements."""
+    found = [_gap_closed(arms), _figure_1(arms), _figure_3(arms), _figure_4(arms), _figure_5(arms)]
+    return [figure for figure in found if figure is not None and figure.panels]
+
+
+def _gap_closed(arms: Arms) -> Figure | None:
+    if not arms.results.headline_models:
+        return None
+    name = arms.results.headline_models[0]
+    rows = []
+    for kind, label in (("style", "style"), ("capability", "capability"), ("factuality", "capability")):
+        for axis in arms.headline_axes(kind):
+            estimate = arms.results.gap_closed.get(name, {}).get(axis.name)
+            if estimate is not None and estimate.value is not None:
+                low, high = _clamped(estimate.low), _clamped(estimate.high)
+                value = _clamped(estimate.value)
+                rows.append({"axis": axis.label, "kind": label, "value": value, "low": low, "high": high})
+    if not rows:
+        return None
+    order = [row["axis"] for row in rows]
+    base = alt.Chart(alt.Data(values=rows))
+    y = alt.Y("axis:N", sort=order, title=None)
+    colour = alt.Color("kind:N", scale=_scale(["style", "capability"]), title=None)
+    shape = alt.Shape("kind:N", scale=alt.Scale(domain=["style", "capability"], range=_SHAPES[:2]), title=None)
+    x = alt.X("value:Q", title="share of the gap to the teacher closed", axis=alt.Axis(format="%"))
+    bars = base.mark_rule(strokeWidth=2).encode(y=y, x=alt.X("low:Q"), x2="high:Q", color=colour)
+    points = base.mark_point(filled=True, size=70, opacity=1).encode(y=y, x=x, color=colour, shape=shape)
+    marks = alt.Chart(alt.Data(values=[{"x": 0.0}, {"x": 1.0}])).mark_rule(strokeDash=[3, 3]).encode(x="x:Q")
+    chart = (marks + bars + points).properties(width=420, height=24 * len(rows))
+    return Figure(
+        key="gap",
+        title="Gap closed, axis by axis",
+        caption=f"{name}: 0 % is its base, 100 % the teacher (for style, the teacher's own second sample). Axes whose "
+        "gap may be zero have no ratio and are not drawn; values beyond −100 % and 200 % are drawn at the edge.",
+        panels=(_svg(chart, f"Share of the gap closed on each axis by {name}"),),
+    )
+
+
+def _figure_1(arms: Arms) -> Figure | None:
+    preference = next(iter(arms.headline_axes("preference")), None)
+    task = arms.local_axis
+    panels = []
+    if preference is not None:
+        panels.append(_against_amount(arms, preference))
+    if task is not None:
+        panels.append(_against_amount(arms, task))
+    if preference is not None:
+        panels.append(_against_size(arms, preference))
+    return Figure(
+        key="figure1",
+        title="Figure 1: raters, knowledge, base size",
+        caption="Left: share of answers rated equal to or better than the teacher's, against the amount of broad "
+        "imitation data. Middle: the task of the local data, at the same amounts. Right: preference against the base's size.",
+        panels=tuple(panel for panel in panels if panel),
+    )
+
+
+def _figure_3(arms: Arms) -> Figure | None:
+    axis = next(
+        (axis for axis in arms.results.axes if axis.kind == "preference" and axis.name.endswith("win_rate")), None
+    )
+    if axis is None:
+        return None
+    return Figure(
+        key="figure3",
+        title="Figure 3: the judge",
+        caption="Win rate over the teacher, ties counted half, against amount and against base size. 50 % is parity.",
+        panels=tuple(panel for panel in (_against_amount(arms, axis), _against_size(arms, axis)) if panel),
+    )
+
+
+def _figure_4(arms: Arms) -> Figure | None:
+    axes = arms.headline_axes("capability", "factuality")
+    panels = [_against_amount(arms, axis) for axis in axes] + [_against_size(arms, axis) for axis in axes]
+    return Figure(
+        key="figure4",
+        title="Figure 4: capability",
+        caption="First against the amount of broad imitation data, then against base size (students at the largest "
+        "amount). Dashed: the bases before imitation. Dotted: the teacher.",
+        panels=tuple(panel for panel in panels if panel),
+    )
+
+
+def _figure_5(arms: Arms) -> Figure | None:
+    axes = arms.headline_axes("safety")
+    return Figure(
+        key="figure5",
+        title="Figure 5: non-toxicity",
+        caption="One minus the mean toxicity of continuations, against the amount of broad imitation data.",
+        panels=tuple(panel for axis in axes if (panel := _against_amount(arms, axis))),
+    )
+
+
+def _against_amount(arms: Arms, axis: Axis) -> str:
+    """Lines of the broad arms by base; the bases as dashed, the teacher as dotted levels."""
+    rows, levels = [], []
+    for base in arms.bases:
+        for model in arms.broad(base.name):
+            rows += _point(arms, model, axis, series=base.name, x=model.amount_tokens)
+        estimate = arms.estimate(base, axis.name)
+        if estimate is not None and estimate.value is not None:
+            levels.append({"series": base.name, "value": estimate.value})
+    if not rows:
+        return ""
+    names = [base.name for base in arms.bases]
+    x = alt.X("x:Q", scale=alt.Scale(type="log"), title="imitation tokens", axis=alt.Axis(format="~s", tickCount=4))
+    chart = _dotted_teacher(arms, axis) + _levels(levels, names) + _lines(rows, names, x, axis)
+    return _svg(chart.properties(title=axis.label, **_PANEL), f"{axis.label} against the amount of imitation data")
+
+
+def _against_size(arms: Arms, axis: Axis) -> str:
+    """Bases and their largest broad (and local) arms against the number of parameters."""
+    rows = []
+    for base in arms.bases:
+        if base.parameters is None:
+            continue
+        shown = [("base", base)] + [("broad", model) for model in arms.broad(base.name)[-1:]]
+        shown += [("local", model) for model in arms.local(base.name)[:1]]
+        for series, model in shown:
+            rows += _point(arms, model, axis, series=series, x=base.parameters)
+    if len({row["x"] for row in rows}) < 2:
+        return ""
+    names = [name for name in ("base", "broad", "local") if any(row["series"] == name for row in rows)]
+    x = alt.X(
+        "x:Q", scale=alt.Scale(type="log"), title="parameters of the base", axis=alt.Axis(format="~s", tickCount=4)
+    )
+    chart = _dotted_teacher(arms, axis) + _lines(rows, names, x, axis)
+    return _svg(chart.properties(title=axis.label, **_PANEL), f"{axis.label} against the size of the base")
+
+
+def _point(arms: Arms, model: ModelInfo, axis: Axis, *, series: str, x: int | None) -> list[dict[str, Any]]:
+    estimate = arms.estimate(model, axis.name)
+    if estimate is None or estimate.value is None or not x:
+        return []
+    low = estimate.value if estimate.low is None else estimate.low
+    high = estimate.value if estimate.high is None else estimate.high
+    return [{"series": series, "x": x, "value": estimate.value, "low": low, "high": high}]
+
+
+def _lines(rows: list[dict[str, Any]], names: Sequence[str], x: alt.X, axis: Axis) -> alt.LayerChart:
+    base = alt.Chart(alt.Data(values=rows))
+    form = "%" if axis.unit == "share" else ".2f"
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=form, tickCount=5))
+    colour = alt.Color("series:N", scale=_scale(names), title=None)
+    shape = alt.Shape("series:N", scale=alt.Scale(domain=list(names), range=_SHAPES[: len(names)]), title=None)
+    lines = base.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour)
+    bars = base.mark_rule(strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour)
+    points = base.mark_point(filled=True, size=55, opacity=1).encode(x=x, y=y, color=colour, shape=shape)
+    return alt.layer(bars, lines, points)
+
+
+def _levels(levels: list[dict[str, Any]], names: Sequence[str]) -> alt.Chart:
+    colour = alt.Color("series:N", scale=_scale(names), title=None)
+    return (
+        alt.Chart(alt.Data(values=levels)).mark_rule(strokeDash=[6, 4], opacity=0.8).encode(y="value:Q", color=colour)
+    )
+
+
+def _dotted_teacher(arms: Arms, axis: Axis) -> alt.Chart:
+    """The teacher's level; for style and preference the second sample's, where there is one."""
+    model = arms.ceiling if axis.kind in ("style", "preference") else arms.teacher
+    estimate = arms.estimate(model, axis.name)
+    values = [] if estimate is None or estimate.value is None else [{"value": estimate.value}]
+    return alt.Chart(alt.Data(values=values)).mark_rule(strokeDash=[1, 3], strokeWidth=2).encode(y="value:Q")
+
+
+def _scale(names: Iterable[str]) -> alt.Scale:
+    domain = list(names)
+    return alt.Scale(domain=domain, range=[_COLOURS[i % len(_COLOURS)] for i in range(len(domain))])
+
+
+def _clamped(value: float | None) -> float | None:
+    return None if value is None else min(2.0, max(-1.0, value))
+
+
+def _svg(chart: alt.TopLevelMixin, description: str) -> str:
+    text = {"labelColor": _INK, "titleColor": _INK, "labelFontSize": 11, "titleFontSize": 11}
+    themed = (
+        chart.configure(background="transparent", font="system-ui, sans-serif", rule={"color": _INK})
+        .configure_view(stroke=None)
+        .configure_axis(domainColor=_INK, tickColor=_INK, gridColor="#80808040", titleFontWeight="normal", **text)
+        .configure_legend(orient="bottom", symbolSize=70, **text)
+        .configure_title(color=_INK, fontSize=12, anchor="start", fontWeight=600)
+    )
+    svg = str(vl_convert.vegalite_to_svg(themed.to_dict(), vl_version="6.4"))
+    svg = svg.replace(_INK, "currentColor").replace("rgb(1, 2, 3)", "currentColor")
+    # A figure scales down on a phone; its own description stands for it where it is not seen.
+    svg = re.sub(r"<svg ", f'<svg role="img" aria-label="{_plain(description)}" ', svg, count=1)
+    return svg
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^\w\s.,:#@+%()/-]", "", text)

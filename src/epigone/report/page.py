@@ -1,0 +1,136 @@
+"""The page of results: one file that opens from disk, asks no network and runs no script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nh3
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from msgspec import Struct
+
+from epigone.disk import write_text
+from epigone.records import Estimate, Finding
+from epigone.report.arms import Arms
+from epigone.report.content import ReportContent
+from epigone.report.figures import draw_figures
+from epigone.report.marked_text import pieces
+from epigone.report.numbers import interval_text, number_text, share_text
+from epigone.report.tables import draw_tables, everything
+
+__all__ = ["write_report"]
+
+_CARD_TAGS = """
+    h1 h2 h3 h4 h5 p ul ol li dl dt dd table thead tbody tr th td caption pre code blockquote details summary strong em b
+    i span div section br hr figure figcaption small sup sub
+"""
+
+
+class _Share(Struct, frozen=True, kw_only=True):
+    """One half of the headline."""
+
+    key: str
+    label: str
+    value: str
+    interval: str
+    method: str
+    raw: float | None
+
+
+def write_report(content: ReportContent, out: Path) -> Path:
+    """Write the page to ``out`` and return its path.
+
+    Everything that a model wrote is escaped; data cards are cleaned of anything that could run or load.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    environment = Environment(
+        loader=PackageLoader("epigone.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.globals.update(pieces=pieces, clean_card=_clean_card, svg=Markup)
+    arms = Arms(content.results)
+    page = environment.get_template("report.html.jinja").render(
+        content=content,
+        results=content.results,
+        headline=_headline(content.results.headline),
+        findings=[_finding(finding) for finding in content.results.findings],
+        figures=draw_figures(arms),
+        tables=draw_tables(arms),
+        everything=everything(arms),
+        curves=_curves(content),
+        stages=_stages(content),
+    )
+    write_text(out, page)
+    return out
+
+
+def _headline(headline: dict[str, Estimate]) -> list[_Share]:
+    found = []
+    for key, label in (("style_closed", "style closed"), ("capability_closed", "capability closed")):
+        estimate = headline.get(key)
+        if estimate is None:
+            continue
+        interval = ""
+        if estimate.value is not None and estimate.low is not None and estimate.high is not None:
+            interval = f"95 % interval {share_text(estimate.low)} to {share_text(estimate.high)}"
+        found.append(
+            _Share(
+                key=key,
+                label=label,
+                value=share_text(estimate.value),
+                interval=interval,
+                method=estimate.method,
+                raw=estimate.value,
+            )
+        )
+    return found
+
+
+_SYMBOLS = {"supported": "✓", "not_supported": "✗", "undecided": "?"}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "finding": finding,
+        "symbol": _SYMBOLS[finding.verdict],
+        "verdict": finding.verdict.replace("_", " "),
+        "estimates": [
+            (name, number_text(estimate.value, ""), interval_text(estimate, ""), estimate.method, estimate.value)
+            for name, estimate in finding.estimates.items()
+        ],
+    }
+
+
+def _curves(content: ReportContent) -> list[dict[str, Any]]:
+    """Loss curves as points of a polyline, 240 × 60, a small picture each."""
+    found = []
+    for curve in content.training:
+        if len(curve.loss) < 2:
+            continue
+        low, high = min(curve.loss), max(curve.loss)
+        span, last = max(high - low, 1e-9), max(curve.tokens[-1], 1)
+        points = " ".join(
+            f"{240 * tokens / last:.1f},{4 + 52 * (high - loss) / span:.1f}"
+            for tokens, loss in zip(curve.tokens, curve.loss, strict=True)
+        )
+        found.append({"model": curve.model, "points": points, "first": curve.loss[0], "last": curve.loss[-1]})
+    return found
+
+
+def _stages(content: ReportContent) -> list[tuple[str, int, float]]:
+    """(stage, jobs, seconds), in the order of the plan."""
+    totals: dict[str, tuple[int, float]] = {}
+    for job in content.jobs:
+        count, seconds = totals.get(job.stage, (0, 0.0))
+        totals[job.stage] = (count + 1, seconds + (job.seconds or 0.0))
+    return [(stage, count, seconds) for stage, (count, seconds) in totals.items()]
+
+
+def _clean_card(html: str) -> Markup:
+    attributes = {"*": {"class", "title", "scope", "colspan", "open"}}
+    return Markup(
+        nh3.clean(html, tags=set(_CARD_TAGS.split()), attributes=attributes, clean_content_tags={"script", "style"})
+    )  # noqa: S704 - cleaned
