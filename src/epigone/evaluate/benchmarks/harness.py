@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from epigone.errors import MissingDependency
 
-__all__ = ["HarnessLibrary", "harness_library"]
+__all__ = ["HarnessLibrary", "harness_library", "harness_tasks"]
 
 
 class HarnessLibrary(NamedTuple):
@@ -36,3 +36,9 @@ def harness_library() -> HarnessLibrary:
     # lm-eval compiles a template anew at each use, which is nine tenths of the time of building a task's prompts.
     utils.env.from_string = lru_cache(maxsize=1024)(utils.env.from_string)
     return HarnessLibrary(TaskManager, load_yaml, Dataset)
+
+
+@cache
+def harness_tasks() -> Any:
+    """lm-eval's index of its own tasks: a few thousand files to read, some seconds, once in a process."""
+    return harness_library().TaskManager()

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from epigone.errors import SpecError
-from epigone.evaluate.benchmarks.harness import harness_library
+from epigone.evaluate.benchmarks.harness import harness_tasks
 from epigone.evaluate.benchmarks.process import Scoring
 from epigone.evaluate.benchmarks.spec import BenchmarkSpec
 from epigone.records import Axis
@@ -59,7 +59,7 @@ def benchmark_axes(spec: BenchmarkSpec) -> tuple[Axis, ...]:
     path = task_path(spec)
     if path is not None:
         return _axes(benchmark_name(spec), _read_task_file(path), str(path))
-    index = harness_library().TaskManager().task_index
+    index = harness_tasks().task_index
     return tuple(axis for name in _leaves(spec.task, index) for axis in _axes(name, index[name].cfg or {}, spec.task))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from epigone.errors import DataError, EpigoneError, SpecError
 from epigone.evaluate.benchmarks.data_source import find_splits, read_rows
-from epigone.evaluate.benchmarks.harness import harness_library
+from epigone.evaluate.benchmarks.harness import harness_library, harness_tasks
 from epigone.evaluate.benchmarks.naming import BUILT_IN, task_path
 from epigone.evaluate.benchmarks.process import Scoring
 from epigone.evaluate.benchmarks.programs import PassesTests
@@ -120,7 +120,7 @@ def _instantiate(config: dict[str, Any], path: Path) -> Any:
 
 
 def _harness_tasks(spec: BenchmarkSpec) -> list[Any]:
-    manager = harness_library().TaskManager()
+    manager = harness_tasks()
     if spec.task not in manager.all_tasks:
         near = difflib.get_close_matches(spec.task, [*BUILT_IN, *manager.all_tasks], n=3)
         fix = f"did you mean {' or '.join(near)}? " if near else ""
