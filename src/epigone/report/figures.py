@@ -87,7 +87,7 @@ def _figure_1(arms: Arms) -> Figure | None:
         key="figure1",
         title="Figure 1: raters, knowledge, base size",
         caption="Left: share of answers rated equal to or better than the teacher's, against the amount of broad "
-        "imitation data. Middle: the task of the local data, at the same amounts. Right: preference against the base's size.",
+        "imitation data. Middle: the task of the local data, at the same amounts. Right: preference against base size.",
         panels=tuple(panel for panel in panels if panel),
     )
 

@@ -22,9 +22,12 @@ from epigone.report.tables import draw_tables, everything
 __all__ = ["write_report"]
 
 _CARD_TAGS = """
-    h1 h2 h3 h4 h5 p ul ol li dl dt dd table thead tbody tr th td caption pre code blockquote details summary strong em b
-    i span div section br hr figure figcaption small sup sub
+    h1 h2 h3 h4 h5 p ul ol li dl dt dd table thead tbody tr th td caption pre code blockquote details summary strong em
+    b i span div section br hr figure figcaption small sup sub
 """
+
+
+_UNSAFE = {"script", "style"}
 
 
 class _Share(Struct, frozen=True, kw_only=True):
@@ -131,6 +134,5 @@ def _stages(content: ReportContent) -> list[tuple[str, int, float]]:
 
 def _clean_card(html: str) -> Markup:
     attributes = {"*": {"class", "title", "scope", "colspan", "open"}}
-    return Markup(
-        nh3.clean(html, tags=set(_CARD_TAGS.split()), attributes=attributes, clean_content_tags={"script", "style"})
-    )  # noqa: S704 - cleaned
+    cleaned = nh3.clean(html, tags=set(_CARD_TAGS.split()), attributes=attributes, clean_content_tags=_UNSAFE)
+    return Markup(cleaned)  # noqa: S704 - cleaned in the line above
