@@ -2,8 +2,8 @@
 
 from epigone.collect.answer import AnswerSpec, answer, answer_requests
 from epigone.collect.collected import Collected, write_collected
-from epigone.collect.dumps import import_dump
-from epigone.collect.import_spec import ImportSpec
+from epigone.collect.importing.import_dump import import_dump
+from epigone.collect.importing.import_spec import ImportSpec
 from epigone.collect.pairs import PairFormat, QuestionAnswer, normalise_question, parse_pairs, read_seeds
 from epigone.collect.prompts import read_prompts
 from epigone.collect.summaries import (
