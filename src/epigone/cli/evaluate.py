@@ -74,6 +74,8 @@ def evaluate(
     finally:
         opened.close()
     Console(highlight=False).print(_table(rows))
+    for task, reason, count in _problems(out) if benchmarks else ():
+        console.print(f"{task}: {count} requests without an answer: {reason}", markup=False, soft_wrap=True)
     if scorer is not None:
         console.print(f"toxicity by {scorer.name}: {scorer.note}", soft_wrap=True)
     console.print(f"rows: {out}", soft_wrap=True)
@@ -125,6 +127,14 @@ def _absolute(given: Any, folder: Path) -> Any:
     files = {key for key in ("data", "exclude", "prompts", "lexicon") if given.get(key) is not None}
     files |= {"task"} if str(given.get("task")).endswith((".yaml", ".yml")) else set()
     return {key: placed(value) if key in files else value for key, value in given.items()}
+
+
+def _problems(out: Path) -> list[tuple[str, str, int]]:
+    """Why requests of this run failed: (task, reason, how many)."""
+    from epigone.disk import read_json
+
+    tasks = read_json(out / "evaluation.json", dict[str, Any])["tasks"]
+    return [(task, *found) for task, asked in tasks.items() for found in asked.get("problems", {}).items()]
 
 
 def _table(rows: list[ItemScore]) -> Any:

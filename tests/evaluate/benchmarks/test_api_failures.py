@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from epigone.disk import read_json
 from epigone.evaluate.benchmarks import BenchmarkSpec, run_benchmarks
 from epigone.models import ApiSpec, RequestCache, TextModel, open_model
 
@@ -70,12 +71,18 @@ def test_refused_items_are_missing_and_the_next_run_completes_them_alone(
     assert (len(scored), len(rows)) == (10, 12)
     assert all(row.scores == {} for row in rows if row.status != "ok")
 
+    record = read_json(tmp_path / "out" / "evaluation.json", dict[str, Any])
+    ((reason, count),) = record["tasks"]["people_qa"]["problems"].items()
+    assert "not this one" in reason
+    assert count == 2
+
     asked_before = len(Endpoint.calls)
     Endpoint.refuses = ""
     rows = run_benchmarks(teacher, [spec], chat=True, seed=0, out=tmp_path / "out")
     assert len(Endpoint.calls) - asked_before == 2
     assert all(row.status == "ok" for row in rows)
     assert sum(row.scores["exact_match"] for row in rows) == 3
+    assert "problems" not in read_json(tmp_path / "out" / "evaluation.json", dict[str, Any])["tasks"]["people_qa"]
 
 
 def test_a_run_killed_between_chunks_goes_on_from_disk(

@@ -169,6 +169,13 @@ def test_an_unknown_task_is_refused_with_the_nearest_names() -> None:
         load_tasks([BenchmarkSpec(task="gsm8kk")], seed=0)
 
 
+def test_a_task_of_lm_eval_whose_data_cannot_be_reached_is_said_so() -> None:
+    with pytest.raises(DataError, match="lm-eval cannot load the task"):
+        load_tasks([BenchmarkSpec(task="hellaswag")], seed=0)
+    axes = benchmark_axes(BenchmarkSpec(task="hellaswag"))
+    assert [(axis.name, axis.headline) for axis in axes] == [("hellaswag.acc", True), ("hellaswag.acc_norm", False)]
+
+
 def test_two_tasks_of_one_name_are_refused(world: Path) -> None:
     with pytest.raises(SpecError, match="two benchmarks have this name"):
         load_tasks([qa(world), qa(world, shots=1)], seed=0)

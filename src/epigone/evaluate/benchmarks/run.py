@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,7 +90,7 @@ def run_benchmarks(
 
             scored = asked.score(chunk, digests, report)
             kept |= {row.item: row for row in scored}
-            ledger.add(scored)
+            ledger.add(scored, asked.problems)
             done += len(chunk)
         results += [kept[item.id] for item in task.items]
     return results
@@ -103,6 +104,7 @@ class _Asked:
         self.kind = task.harness.OUTPUT_TYPE
         self.rule = stop_rule(getattr(task.harness.config, "generation_kwargs", None) or {})
         self.repeats = int(task.harness.config.repeats or 1)
+        self.problems: Counter[str] = Counter()
 
     def digest(self, item: TaskItem) -> str:
         """What was asked, the same for every model: prompt, choices, stop rule."""
@@ -148,6 +150,7 @@ class _Asked:
             instance.resps = [text for text, _ in answers]
             instance.cut_share = sum(reply.status == "length" for reply in drawn) / self.repeats
             statuses[id(instance)] = next((status for _, status in answers if status != "ok"), "ok")
+            self.problems.update(str(reply.error) for reply in drawn if reply.error)
         return statuses
 
     def _ask_score(self, flat: Sequence[Any], progress: Progress) -> dict[int, ItemStatus]:
@@ -160,6 +163,7 @@ class _Asked:
             found = likelihood_of(reply)
             instance.resps = [found[0] if rolling and found else found]
             statuses[id(instance)] = "failed" if found is None else "ok"
+            self.problems.update([str(reply.error)] if reply.error else [])
         return statuses
 
     def _item_score(
@@ -209,8 +213,9 @@ class _Asked:
 class _Ledger:
     """Scored items on disk, so that a run that was stopped goes on. Without a folder it remembers nothing."""
 
-    def __init__(self, folder: Path | None, record: dict[str, object]) -> None:
+    def __init__(self, folder: Path | None, record: dict[str, Any]) -> None:
         self._folder = folder
+        self._record = record
         self._rows: dict[tuple[str, str], ItemScore] = {}
         if folder is None:
             return
@@ -231,11 +236,14 @@ class _Ledger:
         row = self._rows.get((task, item))
         return row if row is not None and row.status == "ok" and row.prompt_digest == digest else None
 
-    def add(self, rows: Iterable[ItemScore]) -> None:
-        """Keep rows, whole file at a time: it is never half written."""
+    def add(self, rows: Sequence[ItemScore], problems: Mapping[str, int]) -> None:
+        """Keep rows, whole file at a time: it is never half written. ``problems``: why requests of this run failed."""
         self._rows |= {(row.task, row.item): row for row in rows}
         if self._folder is not None:
             write_items(self._folder / "items.parquet", self._rows.values())
+            if problems:
+                self._record["tasks"][rows[0].task]["problems"] = dict(problems)
+                write_json(self._folder / "evaluation.json", self._record)
 
 
 def _record(model: TextModel, tasks: Sequence[LoadedTask], *, chat: bool, seed: int) -> dict[str, Any]:

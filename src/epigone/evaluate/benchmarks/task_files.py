@@ -7,6 +7,7 @@ adds is where the data come from, which items are scored, and that all of it is 
 from __future__ import annotations
 
 import difflib
+import json
 import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -299,7 +300,10 @@ def _question(harness: Any, doc: Mapping[str, Any]) -> str:
 
 def _text(harness: Any, doc: Mapping[str, Any]) -> str:
     """An item as it stands in a prompt: two items with one question and other choices are two items."""
-    return " ".join(str(harness.doc_to_text(doc)).split())
+    text = harness.doc_to_text(doc)
+    if not isinstance(text, str):  # lm-eval's multiple-input tasks give the index of a choice here
+        text = json.dumps(doc, default=str, sort_keys=True)
+    return " ".join(text.split())
 
 
 def _excluded_questions(excluded: Sequence[Path]) -> set[str]:
