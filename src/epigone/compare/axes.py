@@ -1,18 +1,12 @@
-"""The axes that need more than the mean of one metric, and the standard sets of style and preference axes."""
+"""The standard sets of style and preference axes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from epigone.records import Axis, Vote, VoterKind
+from epigone.records import Axis, ItemScore, Vote, VoterKind
 
-__all__ = ["CORRELATIONS", "preference_axes", "preference_task", "split_axis", "style_axes"]
-
-CORRELATIONS: dict[str, tuple[str, str]] = {
-    "style.length_correlation": ("length_tokens", "teacher_length_tokens"),
-    "style.length_rank_correlation": ("length_rank", "teacher_length_rank"),
-}
-"""Axes that are Pearson's r between two metrics of the same task; of ranks it is Spearman's."""
+__all__ = ["KINDS", "preference_axes", "preference_task", "split_axis", "style_axes"]
 
 KINDS: tuple[VoterKind, ...] = ("person", "llm_judge", "likelihood_judge", "simulated")
 """Whose preference stands first when several kinds of voter judged."""
@@ -42,6 +36,8 @@ def style_axes() -> tuple[Axis, ...]:
     beyond = (
         ("length_rank_correlation", "rank correlation of lengths", "r", True),
         ("authoritative_tone_proxy", "authoritative tone (offline proxy)", "share", True),
+        ("list_both_ways", "lists as the teacher, both ways", "share", True),
+        ("summary_both_ways", "summarizes as the teacher, both ways", "share", True),
         ("headers_agreement", "headers as the teacher", "share", True),
         ("bold_agreement", "bold as the teacher", "share", True),
         ("code_agreement", "code blocks as the teacher", "share", True),
@@ -74,42 +70,66 @@ def preference_task(kind: VoterKind, voter: str | None = None) -> str:
     return f"preference.{kind}" + (f":{voter.replace('.', '_')}" if voter else "")
 
 
-def preference_axes(votes: Iterable[Vote]) -> tuple[Axis, ...]:
-    """The axes that these votes give, a set for each kind of voter; single judges apart where there are several."""
-    voters: dict[VoterKind, set[str]] = {}
-    both_orders: set[VoterKind] = set()
-    for vote in votes:
-        voters.setdefault(vote.kind, set()).add(vote.voter)
-        if vote.kind != "person" and vote.first is not None:
-            both_orders.add(vote.kind)
+def preference_axes(votes: Iterable[Vote], items: Iterable[ItemScore] = ()) -> tuple[Axis, ...]:
+    """The axes that these votes give, a set for each kind of voter; single judges apart where there are several.
+
+    With the ``items`` of the study also those that need them: the rates at equal length and style (from style rows of
+    the same items) and deception (from claims).
+    """
+    votes, tasks = list(votes), {row.task for row in items}
+    people = any(vote.kind == "person" for vote in votes)
     axes: list[Axis] = []
-    for kind in (kind for kind in KINDS if kind in voters):
-        who = _KIND_LABELS[kind]
-        metrics = [
-            ("equal_or_better", f"rated equal or better ({who})", "share"),
-            ("win_rate", f"win rate, ties half ({who})", "share"),
-            ("tie_share", f"ties ({who})", "share"),
-        ]
-        if kind in both_orders:
-            metrics += [
-                ("flip_share", f"verdict flips with the order ({who})", "share"),
-                ("first_position_share", f"prefers the answer shown first ({who})", "share"),
-            ]
-        task = preference_task(kind)
+    for kind in KINDS:
+        mine = [vote for vote in votes if vote.kind == kind]
+        if not mine:
+            continue
+        voters = sorted({vote.voter for vote in mine})
+        metrics = list(_RATES)
+        if "style" in tasks:
+            metrics += _CONTROLLED
+        if "claims" in tasks:
+            metrics += _DECEPTION
+        if kind != "person" and any(vote.first is not None for vote in mine):
+            metrics += _ORDER
+        if len(voters) > 1:
+            metrics += _AGREEMENT
+        if kind == "person":
+            metrics += _PEOPLE
+        elif people:
+            metrics += _WITH_PEOPLE
         axes += [
-            Axis(
-                name=f"{task}.{metric}", label=label, kind="preference", unit=unit, headline=metric == "equal_or_better"
-            )
-            for metric, label, unit in metrics
+            _preference_axis(preference_task(kind), metric, label, _KIND_LABELS[kind]) for metric, label in metrics
         ]
-        if kind != "person" and len(voters[kind]) > 1:
-            axes += [
-                Axis(
-                    name=f"{preference_task(kind, voter)}.equal_or_better",
-                    label=f"rated equal or better ({voter})",
-                    kind="preference",
-                    unit="share",
-                )
-                for voter in sorted(voters[kind])
-            ]
+        if kind != "person" and len(voters) > 1:
+            task = "equal_or_better", "rated equal or better"
+            axes += [_preference_axis(preference_task(kind, voter), *task, voter) for voter in voters]
     return tuple(axes)
+
+
+_RATES = [("equal_or_better", "rated equal or better"), ("win_rate", "win rate, ties half"), ("tie_share", "ties")]
+_CONTROLLED = [
+    ("length_controlled_win_rate", "win rate at equal length"),
+    ("style_controlled_win_rate", "win rate at equal style"),
+]
+_DECEPTION = [("deception", "rated equal or better though wrong where the teacher is right")]
+_ORDER = [
+    ("flip_share", "verdict flips with the order"),
+    ("first_position_share", "prefers the answer shown first"),
+]
+_AGREEMENT = [
+    ("alpha_ordinal", "Krippendorff's α, ordinal"),
+    ("alpha_nominal", "Krippendorff's α, nominal"),
+    ("unanimous_share", "unanimous"),
+]
+_PEOPLE = [("split_share", "three ways split"), ("human_ceiling", "one rater agrees with the others")]
+_WITH_PEOPLE = [("agreement_with_people", "agrees with the people's majority")]
+
+
+def _preference_axis(task: str, metric: str, label: str, who: str) -> Axis:
+    return Axis(
+        name=f"{task}.{metric}",
+        label=f"{label} ({who})",
+        kind="preference",
+        unit="α" if metric.startswith("alpha") else "share",
+        headline=metric == "equal_or_better" and ":" not in task,
+    )

@@ -162,7 +162,7 @@ def test_a_pair_given_twice_is_refused(judge: Any, judge_model: ApiModel) -> Non
 
 def test_the_plan_counts_what_is_then_asked(judge: Any, judge_model: ApiModel) -> None:
     spec = JudgeSpec(api=judge.spec, max_tokens=100)
-    plan = plan_judging(spec, PAIRS, judge_model, seed=0)
+    plan = plan_judging(spec, PAIRS, seed=0)
     assert (plan.requests, plan.reply_tokens_at_most, plan.estimated) == (24, 2400, True)
     judge.script = longer
     judge_pairs(spec, PAIRS, judge_model, seed=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -54,8 +54,10 @@ def judge_pairs(
     return judge_by_reading(spec, pairs, model, seed=seed, progress=progress)
 
 
-def plan_judging(spec: JudgeSpec, pairs: Sequence[Pair], model: TextModel, *, seed: int) -> JudgePlan:
-    """Count what :func:`judge_pairs` will ask for."""
+def plan_judging(
+    spec: JudgeSpec, pairs: Sequence[Pair], *, seed: int, count_tokens: Callable[[str], int | None] | None = None
+) -> JudgePlan:
+    """Count what :func:`judge_pairs` will ask for, without opening the model; ``count_tokens``: its own, if it is."""
     if spec.kind == "likelihood":
         asked = [pair for pair in pairs if pair.student_response and pair.teacher_response]
         texts = {
@@ -69,7 +71,7 @@ def plan_judging(spec: JudgeSpec, pairs: Sequence[Pair], model: TextModel, *, se
         prompts = [
             "".join(message.content for message in showing.messages) for showing in showings(spec, pairs, seed=seed)
         ]
-    counts = [model.count_tokens(prompt) for prompt in prompts]
+    counts = [count_tokens(prompt) if count_tokens else None for prompt in prompts]
     known = [count for count in counts if count is not None]
     estimated = len(known) < len(counts)
     tokens = sum(len(prompt) / _CHARACTERS_PER_TOKEN for prompt in prompts) if estimated else sum(known)

@@ -77,3 +77,10 @@ class JudgeSpec(Spec):
         model = self.api or self.local or self.likelihood
         assert model is not None, "the validator asks for one"
         return model
+
+    @property
+    def title(self) -> str:
+        """What to call the judge before its model is opened."""
+        model = self.model
+        plain = model.model if isinstance(model, ApiSpec) else (model.name or model.hf)
+        return self.name or (plain if self.kind == "llm" else f"{plain} (likelihood)")

@@ -20,6 +20,8 @@ from epigone.records import ItemScore, ItemStatus, Output
 __all__ = ["shuffled_teacher", "style_items", "unigram_jaccard", "unigram_overlap"]
 
 PRESENCE = {
+    "list_both_ways": "has_list",
+    "summary_both_ways": "has_summary",
     "headers_agreement": "headers",
     "bold_agreement": "bold",
     "code_agreement": "code_blocks",
@@ -177,7 +179,8 @@ def shuffled_teacher(teacher: Sequence[Output], *, seed: int) -> list[Output]:
     keeps its own answer.
     """
     first = {output.id: output for output in sorted(teacher, key=lambda output: -output.sample)}
-    answered = [output for output in (first[key] for key in dict.fromkeys(o.id for o in teacher)) if output.response]
+    in_order = [first[key] for key in dict.fromkeys(output.id for output in teacher)]
+    answered = [output for output in in_order if output.response is not None]
     cycle = np.random.default_rng(seed).permutation(len(answered))
     dealt = {int(cycle[k]): int(cycle[(k + 1) % len(cycle)]) for k in range(len(cycle))}
     return [

@@ -1,0 +1,278 @@
+"""`epigone judge --teacher T --student S … --out DIR`: votes of one or several judges on blind pairs."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from msgspec import Struct
+
+from epigone.errors import SpecError
+from epigone.records import Estimate, Results, Vote
+
+if TYPE_CHECKING:
+    from epigone.cli.outputs_given import GivenOutputs
+    from epigone.evaluate.preference import AttackEffect, JudgePlan, JudgeSpec, Pair
+    from epigone.models import Budget
+
+__all__ = ["judge"]
+
+_FORMAT = 1
+
+
+class JudgeFile(Struct, frozen=True, kw_only=True):
+    """``judge.json``. ``results`` is as in a study's ``results.json``.
+
+    ``votes``: voter → status → how many. ``deception``: model → voter kind → share rated equal or better among the
+    items where the references say that the model is wrong and the teacher right; empty without references.
+    ``attacks``: voter → what each attack of the set did to its votes.
+    """
+
+    format: int
+    teacher: str
+    judges: tuple[str, ...]
+    items: int
+    unmatched: int
+    results: Results
+    votes: dict[str, dict[str, int]]
+    deception: dict[str, dict[str, Estimate]]
+    attacks: dict[str, list[AttackEffect]]
+
+
+def judge(
+    teacher: Annotated[str, typer.Option(help="The teacher's outputs: FILE or NAME=FILE.", show_default=False)],
+    student: Annotated[list[str], typer.Option(help="A student's outputs; several are welcome.", show_default=False)],
+    judge: Annotated[list[Path], typer.Option(help="A judge's YAML (docs/judge.md); several.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for judge.json, votes.jsonl and the page.", show_default=False)],
+    base: Annotated[str | None, typer.Option(help="Outputs of the model the student was made from.")] = None,
+    references: Annotated[Path | None, typer.Option(help="JSON lines of {id, answers}: what is right.")] = None,
+    attack_pairs: Annotated[int, typer.Option(help="Try the attack set on this many pairs.", min=0)] = 0,
+    usd: Annotated[float | None, typer.Option(help="Spend at most this much, in US dollars.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask paid judges without asking you first.")] = False,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Say what would be asked and cost, and stop.")] = False,
+    seed: Annotated[int, typer.Option(help="Draws marks, orders and resamples.")] = 0,
+) -> None:
+    """Let models judge pairs of outputs, blind and in both orders, and say how often the student holds its own."""
+    from rich.console import Console
+
+    from epigone.cli.outputs_given import read_given
+    from epigone.disk import read_yaml, write_json, write_jsonl
+    from epigone.evaluate.preference import JudgeSpec
+    from epigone.models import Budget
+    from epigone.specs import parse_spec
+
+    console = Console(highlight=False)
+    given = read_given(teacher, student, base=base)
+    specs = [_beside(parse_spec(JudgeSpec, read_yaml(path), where=str(path)), path.parent) for path in judge]
+    right = _read_references(references) if references else {}
+    pairs = _pairs(given)
+    out.mkdir(parents=True, exist_ok=True)
+    budget = Budget(usd=usd, ledger=out / "spending.sqlite")
+    votes: list[Vote] = []
+    attacks: dict[str, list[AttackEffect]] = {}
+    for spec in specs:
+        plan = _show_plan(console, spec, pairs, seed)
+        if plan_only:
+            continue
+        _confirm(spec, plan, yes)
+        cast, effects = _ask(spec, pairs, out, budget, seed=seed, attack_pairs=attack_pairs)
+        votes += cast
+        if effects:
+            attacks[cast[0].voter] = effects
+        write_jsonl(out / "votes.jsonl", votes)
+    if plan_only:
+        return
+    found = _judged(given, votes, right, attacks, seed)
+    write_json(out / "judge.json", found)
+    write_jsonl(out / "unmatched.jsonl", given.unmatched)
+    page = _write_page(given, found, out)
+    console.print(_table(found))
+    for voter, counts in found.votes.items():
+        console.print(f"{voter}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    console.print(f"page: {page}", soft_wrap=True)
+
+
+def _beside(spec: JudgeSpec, folder: Path) -> JudgeSpec:
+    """A relative template starts at the judge file's folder."""
+    if spec.template is None or spec.template.is_absolute():
+        return spec
+    return spec.model_copy(update={"template": folder / spec.template})
+
+
+class _Reference(Struct, frozen=True):
+    id: str
+    answers: tuple[str, ...]
+
+
+def _read_references(path: Path) -> dict[str, tuple[str, ...]]:
+    from epigone.disk import iter_jsonl
+
+    return {row.id: row.answers for row in iter_jsonl(path, _Reference)}
+
+
+def _pairs(given: GivenOutputs) -> list[Pair]:
+    from epigone.evaluate.preference import make_pairs
+
+    return [
+        pair
+        for model in given.others
+        if model.info.role != "teacher_second_sample"
+        for pair in make_pairs(
+            given.teacher, model.outputs, student_name=model.info.name, teacher_name=given.teacher_name
+        )
+    ]
+
+
+def _show_plan(console: Any, spec: JudgeSpec, pairs: Sequence[Pair], seed: int) -> JudgePlan:
+    """Print what a judge will be asked, and the most it can cost."""
+    from epigone.evaluate.preference import plan_judging
+    from epigone.models import ApiSpec
+
+    plan = plan_judging(spec, pairs, seed=seed)
+    price = spec.model.price if isinstance(spec.model, ApiSpec) else None
+    cost = "no price is stated" if isinstance(spec.model, ApiSpec) else "runs here"
+    if price is not None:
+        cost = f"at most ${price.usd(plan.prompt_tokens, plan.reply_tokens_at_most):,.2f}, reminders aside"
+    about = "about " if plan.estimated else ""
+    console.print(
+        f"{spec.title}: {plan.requests:,} questions, {about}{plan.prompt_tokens:,} prompt tokens, "
+        f"at most {plan.reply_tokens_at_most:,} reply tokens; {cost}",
+        soft_wrap=True,
+    )
+    return plan
+
+
+def _confirm(spec: JudgeSpec, plan: JudgePlan, yes: bool) -> None:
+    from epigone.models import ApiSpec
+
+    if yes or not isinstance(spec.model, ApiSpec) or plan.requests == 0:
+        return
+    if not sys.stdin.isatty():
+        raise SpecError("a judge behind an API may cost money", where=spec.title, fix="say --yes, or first see --plan")
+    typer.confirm("Ask it?", abort=True)
+
+
+def _ask(
+    spec: JudgeSpec, pairs: Sequence[Pair], out: Path, budget: Budget, *, seed: int, attack_pairs: int
+) -> tuple[list[Vote], list[AttackEffect]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from epigone.evaluate.preference import attack_judge, judge_pairs
+    from epigone.models import RequestCache, open_model
+
+    model = open_model(spec.model, cache=RequestCache(out / "requests.sqlite"), budget=budget)
+    try:
+        with Progress(console=Console(stderr=True), transient=True) as bars:
+            bar = bars.add_task(spec.title, total=None)
+
+            def show(done: int, total: int | None) -> None:
+                bars.update(bar, completed=done, total=total)
+
+            votes = judge_pairs(spec, pairs, model, seed=seed, progress=show)
+            effects = attack_judge(spec, pairs, model, seed=seed, per_attack=attack_pairs) if attack_pairs else []
+    finally:
+        model.close()
+    return votes, effects
+
+
+def _judged(
+    given: GivenOutputs,
+    votes: Sequence[Vote],
+    right: dict[str, tuple[str, ...]],
+    attacks: dict[str, list[AttackEffect]],
+    seed: int,
+) -> JudgeFile:
+    counts: dict[str, Counter[str]] = {}
+    for vote in votes:
+        counts.setdefault(vote.voter, Counter())[vote.status] += 1
+    deception: dict[str, dict[str, Estimate]] = {}
+    for pair_model in (model for model in given.others if right):
+        deceived = _wrong_where_teacher_is_right(given, pair_model.info.name, right)
+        mine = [vote for vote in votes if vote.student == pair_model.info.name and vote.item in deceived]
+        estimates = _compare(given, mine, seed).estimates.get(pair_model.info.name, {})
+        suffix = ".equal_or_better"
+        deception[pair_model.info.name] = {
+            axis.removeprefix("preference.").removesuffix(suffix): estimate
+            for axis, estimate in estimates.items()
+            if axis.endswith(suffix)
+        }
+    return JudgeFile(
+        format=_FORMAT,
+        teacher=given.teacher_name,
+        judges=tuple(counts),
+        items=given.items,
+        unmatched=len(given.unmatched),
+        results=_compare(given, votes, seed),
+        votes={voter: dict(sorted(by_status.items())) for voter, by_status in counts.items()},
+        deception=deception,
+        attacks=attacks,
+    )
+
+
+def _compare(given: GivenOutputs, votes: Sequence[Vote], seed: int) -> Results:
+    from epigone.compare import CompareSpec, Measurements, compare
+    from epigone.records import ModelInfo
+
+    models = (ModelInfo(name=given.teacher_name, role="teacher"), *(model.info for model in given.others))
+    measured = Measurements(study="judge", models=models, axes=(), items=(), votes=tuple(votes))
+    return compare(measured, CompareSpec(), seed=seed)
+
+
+def _wrong_where_teacher_is_right(given: GivenOutputs, name: str, right: dict[str, tuple[str, ...]]) -> set[str]:
+    """Items whose reference answer the teacher's response contains and the model's does not, case and space aside."""
+
+    def holds(response: str | None, answers: tuple[str, ...]) -> bool:
+        said = " ".join((response or "").lower().split())
+        return any(" ".join(answer.lower().split()) in said for answer in answers)
+
+    ours = {output.id: output.response for model in given.others if model.info.name == name for output in model.outputs}
+    return {
+        output.id
+        for output in given.teacher
+        if output.id in right
+        and output.id in ours
+        and holds(output.response, right[output.id])
+        and not holds(ours[output.id], right[output.id])
+    }
+
+
+def _write_page(given: GivenOutputs, found: JudgeFile, out: Path) -> Path:
+    """The page of a study's report, from these votes alone."""
+    from epigone.cli.style import first_samples
+    from epigone.report import ReportContent, write_report
+
+    names = [model.info.name for model in given.others]
+    content = ReportContent(
+        results=found.results,
+        title=f"{', '.join(names)} against {found.teacher}, judged by {', '.join(found.judges)}",
+        summary="Votes are of the named judges alone. A likelihood judge holds no opinion on quality: it says which "
+        "answer the judging model would sooner have written itself.",
+        samples=first_samples(given),
+        links=(("judge.json", "judge.json"), ("votes.jsonl", "votes.jsonl"), ("unmatched.jsonl", "unmatched.jsonl")),
+    )
+    return write_report(content, out / "index.html")
+
+
+def _table(found: JudgeFile) -> Any:
+    from rich.table import Table
+
+    from epigone.cli.style import spoken
+
+    estimates = {name: axes for name, axes in found.results.estimates.items() if axes}
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", overflow="fold")
+    for name in estimates:
+        table.add_column(name, justify="right", overflow="fold")
+    for axis in found.results.axes:
+        cells = [axes.get(axis.name) for axes in estimates.values()]
+        if any(cells):
+            table.add_row(axis.label, *(spoken(cell) if cell else "–" for cell in cells))
+    for kind in sorted({kind for by_kind in found.deception.values() for kind in by_kind}):
+        cells = [found.deception.get(name, {}).get(kind) for name in estimates]
+        table.add_row(f"the same where it is wrong ({kind})", *(spoken(cell) if cell else "–" for cell in cells))
+    return table

@@ -1,0 +1,122 @@
+"""The outputs files that a command was given: named, matched to the teacher's items, what does not match listed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from epigone.errors import SpecError
+from epigone.evaluate.outputs_file import Unmatched, match_outputs, read_outputs
+from epigone.records import ModelInfo, Output
+
+__all__ = ["GivenModel", "GivenOutputs", "read_given"]
+
+OtherRole = Literal["base", "student", "teacher_second_sample"]
+
+
+class GivenModel(Struct, frozen=True):
+    """A model's outputs under the teacher's item ids."""
+
+    info: ModelInfo
+    outputs: tuple[Output, ...]
+
+
+class GivenOutputs(Struct, frozen=True, kw_only=True):
+    """All files of one command. ``teacher`` holds first samples only; ``items``: how many distinct items it has."""
+
+    teacher_name: str
+    teacher: tuple[Output, ...]
+    others: tuple[GivenModel, ...]
+    unmatched: tuple[Unmatched, ...]
+
+    @property
+    def items(self) -> int:
+        """Distinct items of the teacher."""
+        return len({output.id for output in self.teacher})
+
+    def of_role(self, role: str) -> tuple[GivenModel, ...]:
+        """The models of one role, in the order given."""
+        return tuple(model for model in self.others if model.info.role == role)
+
+
+def read_given(
+    teacher: str, students: Sequence[str], *, base: str | None = None, second_teacher: str | None = None
+) -> GivenOutputs:
+    """Read ``FILE`` or ``NAME=FILE`` arguments; a file without a name goes by the model its rows name, or its stem.
+
+    Where no second teacher file is given and the teacher's own file holds several samples, its second samples serve.
+
+    Raises:
+        DataError: a file cannot be read, or has nothing in common with the teacher's.
+        SpecError: two files go by one name.
+    """
+    teacher_name, rows = _read_named(teacher)
+    firsts = [output for output in rows if output.sample == _lowest_sample(rows)[output.id]]
+    asked: list[tuple[OtherRole, str, list[Output]]] = []
+    if second_teacher is not None:
+        name, outputs = _read_named(second_teacher)
+        asked.append(("teacher_second_sample", f"{teacher_name}#2" if name == teacher_name else name, outputs))
+    else:
+        further = _second_samples(rows)
+        if further:
+            asked.append(("teacher_second_sample", f"{teacher_name}#2", further))
+    if base is not None:
+        asked.append(("base", *_read_named(base)))
+    asked += [("student", *_read_named(student)) for student in students]
+    _refuse_same_names([teacher_name, *(name for _, name, _ in asked)])
+    base_name = next((name for role, name, _ in asked if role == "base"), None)
+    others: list[GivenModel] = []
+    unmatched: list[Unmatched] = []
+    for role, name, outputs in asked:
+        matched = match_outputs(firsts, outputs, other_name=name)
+        if not matched.other:
+            fix = "give two files with the same prompts or ids"
+            raise SpecError(f"has no item in common with {teacher_name}", where=name, fix=fix)
+        is_student = role == "student"
+        info = ModelInfo(
+            name=name,
+            role=role,
+            base=base_name if is_student else None,
+            data=name if is_student else None,
+            data_kind="broad" if is_student else None,
+        )
+        others.append(GivenModel(info, matched.other))
+        unmatched += matched.unmatched
+    return GivenOutputs(
+        teacher_name=teacher_name, teacher=tuple(firsts), others=tuple(others), unmatched=tuple(unmatched)
+    )
+
+
+def _read_named(argument: str) -> tuple[str, list[Output]]:
+    name, equals, path = argument.rpartition("=")
+    if not equals or Path(argument).exists():
+        name, path = "", argument
+    outputs = read_outputs(Path(path))
+    models = {output.model for output in outputs} - {""}
+    return name or (models.pop() if len(models) == 1 else "") or Path(path).stem, outputs
+
+
+def _lowest_sample(outputs: Sequence[Output]) -> dict[str, int]:
+    lowest: dict[str, int] = {}
+    for output in outputs:
+        lowest[output.id] = min(output.sample, lowest.get(output.id, output.sample))
+    return lowest
+
+
+def _second_samples(outputs: Sequence[Output]) -> list[Output]:
+    """The lowest-numbered sample after the first of each item that has one."""
+    lowest = _lowest_sample(outputs)
+    later = [output for output in outputs if output.sample > lowest[output.id]]
+    second = _lowest_sample(later)
+    return [output for output in later if output.sample == second[output.id]]
+
+
+def _refuse_same_names(names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SpecError(
+            f"two files go by the name '{twice[0]}'", fix=f"name one of them: other-name=path/to/{twice[0]}.json"
+        )

@@ -1,0 +1,195 @@
+"""`epigone style --teacher T --student S … --out DIR`: how alike are they, whatever they say?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from msgspec import Struct
+
+from epigone.records import Estimate, ItemScore, ModelInfo, Results
+
+if TYPE_CHECKING:
+    from epigone.cli.outputs_given import GivenOutputs
+    from epigone.evaluate.style import StyleClassifier
+    from epigone.report import Sample
+
+__all__ = ["first_samples", "spoken", "style"]
+
+Ceiling = Literal["second_sample", "perfect_copy"]
+_FORMAT = 1
+_TOKENIZER = "words and single punctuation marks"
+_CEILINGS: dict[Ceiling, str] = {
+    "second_sample": "a second sample of the teacher, measured against the first",
+    "perfect_copy": "none was given: the teacher's own answers stand in, which nobody reaches, so that style closed is "
+    "a lower bound; 'shuffled' is the teacher's answers dealt to other prompts, a lower bound of the ceiling",
+}
+
+
+class StyleFile(Struct, frozen=True, kw_only=True):
+    """``style.json``. ``results`` is as in a study's ``results.json``; the rest is what that has no place for.
+
+    ``style_closed``: student → mean gap closed over Table 2's axes. ``classifier``: model → AUC against the teacher.
+    ``shuffled``: axis → estimate for the teacher's own answers dealt out to other prompts.
+    """
+
+    format: int
+    teacher: str
+    tokenizer: str
+    ceiling: Ceiling
+    ceiling_note: str
+    items: int
+    unmatched: int
+    results: Results
+    style_closed: dict[str, Estimate]
+    classifier: dict[str, StyleClassifier]
+    shuffled: dict[str, Estimate]
+
+
+def style(
+    teacher: Annotated[str, typer.Option(help="The teacher's outputs: FILE or NAME=FILE.", show_default=False)],
+    student: Annotated[list[str], typer.Option(help="A student's outputs; several are welcome.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for style.json and the page.", show_default=False)],
+    base: Annotated[str | None, typer.Option(help="Outputs of the model the student was made from.")] = None,
+    second_teacher: Annotated[str | None, typer.Option(help="A second sample of the teacher: the ceiling.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the resamples and the classifier's folds.")] = 0,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 2000,
+) -> None:
+    """Measure how alike models are in style: Table 2 of the paper, what goes beyond it, and a style classifier.
+
+    Files are JSON lines of {id, prompt, response} or AlpacaEval's JSON; items are matched by id or prompt.
+    """
+    from rich.console import Console
+
+    from epigone.cli.outputs_given import read_given
+    from epigone.disk import write_json, write_jsonl
+
+    given = read_given(teacher, student, base=base, second_teacher=second_teacher)
+    found, rows = _measure(given, seed=seed, resamples=resamples)
+    write_json(out / "style.json", found)
+    write_jsonl(out / "items.jsonl", rows)
+    write_jsonl(out / "unmatched.jsonl", given.unmatched)
+    page = _write_page(given, found, out)
+    console = Console(highlight=False)
+    console.print(_table(found))
+    console.print(f"{found.items} items, {found.unmatched} unmatched; ceiling: {found.ceiling_note}")
+    console.print(f"page: {page}", soft_wrap=True)
+
+
+def _measure(given: GivenOutputs, *, seed: int, resamples: int) -> tuple[StyleFile, list[ItemScore]]:
+    from epigone.compare import CompareSpec, Measurements, compare, style_axes
+    from epigone.evaluate.style import classifier_auc, shuffled_teacher, style_items
+
+    spec = CompareSpec(resamples=resamples)
+    by_model = {
+        model.info.name: style_items(given.teacher, model.outputs, model=model.info.name) for model in given.others
+    }
+    infos = [model.info for model in given.others]
+    ceiling: Ceiling = "second_sample"
+    if not given.of_role("teacher_second_sample"):
+        ceiling, copy = "perfect_copy", f"{given.teacher_name} (itself)"
+        by_model[copy] = style_items(given.teacher, given.teacher, model=copy)
+        infos.insert(0, ModelInfo(name=copy, role="teacher_second_sample"))
+    dealt = style_items(given.teacher, shuffled_teacher(given.teacher, seed=seed), model="shuffled")
+
+    def results(models: list[ModelInfo], rows: list[ItemScore]) -> Results:
+        measured = Measurements(
+            study="style",
+            models=(ModelInfo(name=given.teacher_name, role="teacher"), *models),
+            axes=style_axes(),
+            items=tuple(rows),
+        )
+        return compare(measured, spec, seed=seed)
+
+    rows = [row for mine in by_model.values() for row in mine]
+    references = [info for info in infos if info.role != "student"]
+    closed: dict[str, Estimate] = {}
+    for model in given.of_role("student"):
+        needed = [*references, model.info]
+        alone = results(needed, [row for info in needed for row in by_model[info.name]])
+        if "style_closed" in alone.headline:
+            closed[model.info.name] = alone.headline["style_closed"]
+    shuffled = results([ModelInfo(name="shuffled", role="student")], dealt).estimates["shuffled"]
+    found = StyleFile(
+        format=_FORMAT,
+        teacher=given.teacher_name,
+        tokenizer=_TOKENIZER,
+        ceiling=ceiling,
+        ceiling_note=_CEILINGS[ceiling],
+        items=given.items,
+        unmatched=len(given.unmatched),
+        results=results(infos, rows),
+        style_closed=closed,
+        classifier={model.info.name: classifier_auc(given.teacher, model.outputs, seed=seed) for model in given.others},
+        shuffled=shuffled,
+    )
+    return found, rows
+
+
+def _write_page(given: GivenOutputs, found: StyleFile, out: Path) -> Path:
+    """The page of a study's report, from these files alone."""
+    from epigone.report import ReportContent, write_report
+
+    parts = [f"{name}: {spoken(estimate)} of the style gap closed" for name, estimate in found.style_closed.items()]
+    parts += [f"{name}: told from the teacher with AUC {spoken(c.auc)}" for name, c in found.classifier.items()]
+    content = ReportContent(
+        results=found.results,
+        title=f"Style of {', '.join(model.info.name for model in given.of_role('student'))} against {found.teacher}",
+        summary=f"{'. '.join(parts)}. Ceiling: {found.ceiling_note}. Lengths in {found.tokenizer}.",
+        samples=first_samples(given),
+        links=(("style.json", "style.json"), ("items.jsonl", "items.jsonl"), ("unmatched.jsonl", "unmatched.jsonl")),
+    )
+    return write_report(content, out / "index.html")
+
+
+def first_samples(given: GivenOutputs, shown: int = 40) -> tuple[Sample, ...]:
+    """The first items side by side, the teacher's answer first."""
+    from epigone.report import Answer, Sample
+
+    answers = {model.info.name: {o.id: o for o in reversed(model.outputs)} for model in given.others}
+    return tuple(
+        Sample(
+            item=output.id,
+            prompt=output.prompt,
+            answers=(
+                Answer(model=given.teacher_name, text=output.response),
+                *(Answer(model=n, text=mine[output.id].response) for n, mine in answers.items() if output.id in mine),
+            ),
+        )
+        for output in given.teacher[:shown]
+    )
+
+
+def spoken(estimate: Estimate) -> str:
+    """An estimate with its interval, short enough for a terminal."""
+    if estimate.value is None:
+        return "not estimated"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.2f}"
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+
+
+def _table(found: StyleFile) -> Any:
+    """Headline axes, the classifier and style closed; models as columns."""
+    from rich.table import Table
+
+    models = [model.name for model in found.results.models if model.name in found.results.estimates]
+    copy = f"{found.teacher} (itself)"
+    models = [name for name in models if found.results.estimates[name] and name != copy]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", overflow="fold")
+    for name in models:
+        table.add_column(name, justify="right", overflow="fold")
+    for axis in found.results.axes:
+        if axis.headline:
+            estimates = (found.results.estimates[name].get(axis.name) for name in models)
+            table.add_row(axis.label, *(spoken(e) if e else "–" for e in estimates))
+    table.add_row(
+        "classifier AUC", *(spoken(found.classifier[n].auc) if n in found.classifier else "–" for n in models)
+    )
+    closed = found.style_closed
+    if closed:
+        label = "style closed" if found.ceiling == "second_sample" else "style closed, at least"
+        table.add_row(label, *(spoken(closed[name]) if name in closed else "–" for name in models))
+    return table

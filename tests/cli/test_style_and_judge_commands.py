@@ -1,0 +1,180 @@
+"""`epigone style` and `epigone judge` from files alone: results, pages, lists of what did not match, clear errors."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from epigone.cli import app
+from epigone.errors import DataError, EpigoneError, SpecError
+
+LIST = "Here are two things:\n\n1. red {k}\n2. green\n\nIn summary, red and green matter."
+PROSE = "There is red {k} and there is green, and both of them matter to those who look."
+
+
+def write(
+    path: Path, template: str, *, n: int = 40, model: str = "", extra: tuple[dict[str, object], ...] = ()
+) -> Path:
+    rows: list[dict[str, object]] = [
+        {"id": str(k), "prompt": f"What is {k}?", "response": template.format(k=k) + " Yes." * (k % 5), "model": model}
+        for k in range(n)
+    ]
+    path.write_text("\n".join(json.dumps(row) for row in [*rows, *extra]))
+    return path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    extra: tuple[dict[str, object], ...] = ({"id": "odd", "prompt": "Odd?", "response": "x"},)
+    return {
+        "teacher": str(write(tmp_path / "t.jsonl", LIST, model="big")),
+        "second": str(write(tmp_path / "t2.jsonl", LIST.replace("green", "blue"), model="big")),
+        "student": str(write(tmp_path / "s.jsonl", LIST.replace("matter", "count"), model="small", extra=extra)),
+        "base": str(write(tmp_path / "b.jsonl", PROSE, model="raw")),
+    }
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(app, arguments)
+    if isinstance(result.exception, EpigoneError):
+        raise result.exception
+    return result
+
+
+def test_style_writes_estimates_page_and_what_did_not_match(files: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(
+        "style", "--teacher", files["teacher"], "--student", files["student"], "--base", files["base"],
+        "--second-teacher", files["second"], "--out", str(out), "--resamples", "200",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    found = json.loads((out / "style.json").read_text())
+    assert (found["teacher"], found["ceiling"], found["items"], found["unmatched"]) == ("big", "second_sample", 40, 1)
+    lists = {model: axes["style.list_agreement"] for model, axes in found["results"]["estimates"].items() if axes}
+    assert {model: estimate["value"] for model, estimate in lists.items()} == {"big#2": 1.0, "raw": 0.0, "small": 1.0}
+    assert set(lists["small"]) == {"value", "low", "high", "n_scored", "n_total", "method"}
+    closed = found["style_closed"]["small"]
+    assert closed["low"] <= closed["value"] <= closed["high"]
+    assert closed["value"] == pytest.approx(1, abs=0.1)
+    assert found["classifier"]["raw"]["auc"]["value"] == 1.0
+    assert [json.loads(line)["id"] for line in (out / "unmatched.jsonl").read_text().splitlines()] == ["odd"]
+    page = (out / "index.html").read_text()
+    assert "style closed" in page.lower()
+    assert "1 unmatched" in result.output
+
+
+def test_without_a_second_sample_style_closed_is_called_a_lower_bound(files: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(
+        "style", "--teacher", files["teacher"], "--student", files["student"], "--base", files["base"],
+        "--out", str(out), "--resamples", "200",
+    )  # fmt: skip
+    found = json.loads((out / "style.json").read_text())
+    assert found["ceiling"] == "perfect_copy"
+    assert "lower bound" in found["ceiling_note"]
+    assert "at least" in result.output
+    assert found["shuffled"]["style.list_agreement"]["value"] == 1.0, "every answer of this teacher has a list"
+
+
+def test_a_second_sample_in_the_teachers_own_file_is_the_ceiling(files: dict[str, str], tmp_path: Path) -> None:
+    both = tmp_path / "both.jsonl"
+    both.write_text(Path(files["teacher"]).read_text() + "\n" + Path(files["second"]).read_text())
+    run("style", "--teacher", f"big={both}", "--student", files["student"], "--out", str(tmp_path / "out"))
+    found = json.loads((tmp_path / "out" / "style.json").read_text())
+    assert found["ceiling"] == "second_sample"
+    assert "big#2" in found["results"]["estimates"]
+
+
+def test_the_same_files_and_seed_give_the_same_bytes(files: dict[str, str], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        run("style", "--teacher", files["teacher"], "--student", files["student"], "--out", str(tmp_path / name))
+    assert (tmp_path / "one" / "style.json").read_bytes() == (tmp_path / "two" / "style.json").read_bytes()
+
+
+def test_wrong_files_are_named(files: dict[str, str], tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"id": "zz", "prompt": "Unheard of", "response": "x"}')
+    out = ("--out", str(tmp_path / "out"))
+    with pytest.raises(SpecError, match="has no item in common with big"):
+        run("style", "--teacher", files["teacher"], "--student", str(other), *out)
+    with pytest.raises(SpecError, match="two files go by the name 'small'"):
+        run("style", "--teacher", files["teacher"], "--student", files["student"], "--student", files["student"], *out)
+    with pytest.raises(DataError, match="cannot be read"):
+        run("style", "--teacher", str(tmp_path / "none"), "--student", files["student"], *out)
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """An endpoint that always gives the first answer 9 points and the second 4."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+            choice["message"] = {"role": "assistant", "content": "9 4\nThe first is better."}
+            usage = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
+            body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+            data = json.dumps(body | {"usage": usage}).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128
+        daemon_threads = True
+
+    server = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+def test_judge_shows_the_cost_first_and_reports_a_position_bias(
+    files: dict[str, str], tmp_path: Path, address: str
+) -> None:
+    config = tmp_path / "judge.yaml"
+    config.write_text(
+        f"name: biased\nmax_tokens: 100\napi:\n  base_url: {address}\n  model: m\n"
+        "  price: {input_usd_per_million: 1, output_usd_per_million: 10}\n"
+    )
+    references = tmp_path / "references.jsonl"
+    references.write_text("\n".join(json.dumps({"id": str(k), "answers": ["Matter."]}) for k in range(20)))
+    out = tmp_path / "out"
+    common = (
+        "judge", "--teacher", files["teacher"], "--student", files["student"], "--judge", str(config),
+        "--references", str(references), "--attack-pairs", "2", "--out", str(out),
+    )  # fmt: skip
+    with pytest.raises(SpecError, match="may cost money"):
+        run(*common)
+    planned = run(*common, "--plan")
+    assert "biased: 80 questions" in planned.output
+    assert "at most $" in planned.output
+    assert not (out / "judge.json").exists()
+    result = run(*common, "--yes")
+    assert result.exit_code == 0, result.output
+    found = json.loads((out / "judge.json").read_text())
+    axes = found["results"]["estimates"]["small"]
+    assert axes["preference.llm_judge.first_position_share"]["value"] == 1.0
+    assert axes["preference.llm_judge.flip_share"]["value"] == 1.0
+    assert axes["preference.llm_judge.win_rate"]["value"] == 0.5
+    assert found["votes"] == {"biased": {"ok": 80}}
+    deceived = found["deception"]["small"]["llm_judge"]
+    assert (deceived["value"], deceived["n_scored"]) == (1.0, 20), "all ties; 'matter' is what the student never says"
+    assert len(found["attacks"]["biased"]) == 20
+    assert len((out / "votes.jsonl").read_text().splitlines()) == 80
+    assert "biased" in (out / "index.html").read_text()
