@@ -17,11 +17,13 @@ _SMALLEST_SCALE = 1e-3
 
 
 def build_optimizer(spec: TrainSpec, parameters: Iterable[tuple[str, Tensor]]) -> torch.optim.Optimizer:
-    """The optimizer that ``spec`` names over (name, weight) pairs; only matrices that are no embedding decay."""
+    """The optimizer that ``spec`` names over (name, weight) pairs; only matrices decay, embeddings by choice."""
     decayed: list[Tensor] = []
     kept: list[Tensor] = []
     for name, weight in parameters:
-        (decayed if weight.ndim >= 2 and "embed" not in name and "wte" not in name else kept).append(weight)
+        embedding = "embed" in name or "wte" in name
+        decays = weight.ndim >= 2 and (spec.decay_embeddings or not embedding)
+        (decayed if decays else kept).append(weight)
     groups = [
         {"params": members, "weight_decay": decay}
         for members, decay in ((decayed, spec.weight_decay), (kept, 0.0))

@@ -72,7 +72,11 @@ class TrainSpec(Spec):
     """Decay of the two moment estimates of ``adamw`` and ``parameter_scaled_adamw``."""
 
     weight_decay: float = Field(0.0, ge=0)
-    """Decoupled weight decay, for matrices only (vectors and embeddings are left alone)."""
+    """Decoupled weight decay, for matrices only (vectors are left alone, and embeddings unless the next key says so)."""
+
+    decay_embeddings: bool = False
+    """Whether embeddings, and a head that is tied to them, decay too. Tiny models trained from nothing learn facts much
+    sooner with it."""
 
     clip_norm: float | None = Field(1.0, gt=0)
     """Global gradient norm above which gradients are scaled down. ``None``: never."""
