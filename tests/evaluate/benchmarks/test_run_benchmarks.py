@@ -19,6 +19,7 @@ from epigone.evaluate.benchmarks import (
     read_items,
     run_benchmarks,
 )
+from epigone.records import ScoreReply
 
 
 def qa(world: Path, **settings: Any) -> BenchmarkSpec:
@@ -65,6 +66,27 @@ def test_choices_are_scored_with_their_blank_after_text_and_without_it_in_a_turn
     in_turn = scripted()
     run_benchmarks(in_turn, [letters(world)], chat=True, seed=0)
     assert [request.continuation for request in in_turn.scored[:3]] == ["A", "B", "C"]
+
+
+def test_a_letter_that_an_endpoint_does_not_list_loses_to_one_that_it_does(world: Path, scripted: Any) -> None:
+    class Endpoint(scripted):  # type: ignore[misc]
+        listed = frozenset("B")
+
+        def score(self, requests: Any, progress: Any = None) -> list[ScoreReply]:
+            return [
+                ScoreReply(status="ok", logprob=-2.5, tokens=1)
+                if request.continuation in self.listed
+                else ScoreReply(status="failed", error="not among the 20 most likely first tokens")
+                for request in requests
+            ]
+
+    rows = run_benchmarks(Endpoint(), [letters(world)], chat=True, seed=0)
+    assert [row.scores["acc"] for row in rows] == [float(row.reference == "B") for row in rows]
+    assert json.loads(rows[0].raw or "") == {"A": None, "B": -2.5, "C": None}
+    Endpoint.listed = frozenset()
+    rows = run_benchmarks(Endpoint(), [letters(world)], chat=True, seed=0)
+    assert {row.status for row in rows} == {"failed"}
+    assert all(row.scores == {} for row in rows)
 
 
 def test_items_and_prompt_digests_are_the_same_for_every_model_and_seed_decides_the_examples(

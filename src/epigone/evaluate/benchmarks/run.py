@@ -28,6 +28,7 @@ from epigone.records import ItemScore, ItemStatus
 
 __all__ = ["EvaluationText", "evaluation_texts", "run_benchmarks"]
 
+UNLISTED = float("-inf")
 CHUNK_ITEMS = 512  # items asked for at once when results are kept on disk: what a crash may lose of local work
 
 
@@ -159,11 +160,16 @@ class _Asked:
         pairs = [("", instance.args[0]) if rolling else instance.args[:2] for instance in flat]
         replies = self.model.score([score_request(*pair, chat=self.chat and not rolling) for pair in pairs], progress)
         statuses: dict[int, ItemStatus] = {}
+        listed = {instance.doc_id for instance, reply in zip(flat, replies, strict=True) if reply.status == "ok"}
         for instance, reply in zip(flat, replies, strict=True):
             found = likelihood_of(reply)
+            if found is None and self.chat and instance.doc_id in listed and len(instance.args[1].strip()) == 1:
+                # An endpoint lists only the likeliest first tokens. A letter that is not listed, where another one of
+                # the same item is, is less likely than that one: how much less is unknown, which is chosen is not.
+                found = (UNLISTED, False)
             instance.resps = [found[0] if rolling and found else found]
             statuses[id(instance)] = "failed" if found is None else "ok"
-            self.problems.update([str(reply.error)] if reply.error else [])
+            self.problems.update([str(reply.error)] if reply.error and found is None else [])
         return statuses
 
     def _item_score(
@@ -206,8 +212,9 @@ class _Asked:
             return raw, str(next(iter(group[0].filtered_resps.values())))
         if status != "ok" or self.kind != "multiple_choice":
             return None, None
-        choices = {instance.args[1].strip(): round(instance.resps[0][0], 4) for instance in group}
-        return json.dumps(choices, ensure_ascii=False), max(choices, key=choices.__getitem__)
+        choices = {instance.args[1].strip(): instance.resps[0][0] for instance in group}
+        shown = {choice: None if value == UNLISTED else round(value, 4) for choice, value in choices.items()}
+        return json.dumps(shown, ensure_ascii=False), max(choices, key=choices.__getitem__)
 
 
 class _Ledger:
