@@ -11,7 +11,7 @@ from epigone.compare.arms import Arm, Cast
 from epigone.compare.axes import preference_axes
 from epigone.compare.draws import Draws, Undefined, difference, mean_of
 from epigone.compare.estimates import closed_form, from_draws
-from epigone.compare.evidence import Evidence
+from epigone.compare.evidence import LEAST_ITEMS, Evidence
 from epigone.compare.findings import judge_findings
 from epigone.compare.hypotheses import HypothesesSpec, hypotheses
 from epigone.compare.intervals import mean_interval, wilson
@@ -53,8 +53,10 @@ def compare(measured: Measurements, spec: CompareSpec = CompareSpec(), *, seed: 
     cast = Cast(measured.models)
     _check_models(measured, cast)
     named = {axis.name for axis in measured.axes}
-    axes = measured.axes + tuple(axis for axis in preference_axes(measured.votes) if axis.name not in named)
-    rows = [*measured.items, *preference_scores(measured.votes)]
+    axes = measured.axes + tuple(
+        axis for axis in preference_axes(measured.votes, measured.items) if axis.name not in named
+    )
+    rows = [*measured.items, *preference_scores(measured.votes, measured.items)]
     tables = read_tables(rows, seed=seed, resamples=spec.resamples)
     evidence = Evidence(cast, tables, seed=seed, resamples=spec.resamples, confidence=spec.confidence)
     work = _Comparison(evidence, cast, axes, spec.confidence)
@@ -140,18 +142,21 @@ class _Comparison:
         return found
 
     def _closed(self, arm: Arm, kinds: tuple[str, ...]) -> tuple[Draws | Undefined, str]:
-        """Mean gap closed over the headline axes of ``kinds`` that have one, and which were refused."""
-        axes = [axis for axis in self.axes if axis.headline and axis.kind in kinds]
-        closed = {axis.name: self.evidence.gap_closed(axis, arm.info.name) for axis in axes}
-        defined = {name: draws for name, draws in closed.items() if isinstance(draws, Draws)}
-        refused = [name for name in closed if name not in defined]
+        """Mean gap closed over the headline axes of ``kinds`` that have one; the method names those left out."""
+        defined: dict[str, Draws] = {}
+        left_out: list[str] = []
+        for axis in (axis for axis in self.axes if axis.headline and axis.kind in kinds):
+            gap = self.evidence.gap_closed(axis, arm.info.name)
+            if isinstance(gap, Undefined):
+                left_out.append(f"{axis.name}: {gap.reason}")
+            elif gap.n_scored < LEAST_ITEMS:
+                left_out.append(f"{axis.name}: only {gap.n_scored} items in common")
+            else:
+                defined[axis.name] = gap
         if not defined:
-            reasons = [f"{name}: {draws.reason}" for name, draws in closed.items() if isinstance(draws, Undefined)]
-            return Undefined("; ".join(reasons) or f"no headline axis of kind {kinds[0]}"), ""
+            return Undefined("; ".join(left_out) or f"no headline axis of kind {kinds[0]}"), ""
         method = f"mean gap closed over {', '.join(defined)}"
-        if refused:
-            method += f" (no ratio for {', '.join(refused)})"
-        return mean_of(list(defined.values())), method
+        return mean_of(list(defined.values())), method + (f" (left out: {'; '.join(left_out)})" if left_out else "")
 
     def _level(self, axis: Axis, name: str, draws: Draws | Undefined) -> Estimate:
         single = self.evidence.paired_values(axis, [name])

@@ -7,14 +7,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from epigone.compare.arms import Cast
-from epigone.compare.axes import CORRELATIONS, split_axis
+from epigone.compare.axes import split_axis
 from epigone.compare.draws import Draws, Undefined, difference, generator, mean_of, pool_seeds, seed_noise
 from epigone.compare.gap import ratio
 from epigone.compare.intervals import FloatArray, IntArray
 from epigone.compare.scores import BoolArray, TaskTable
+from epigone.compare.statistics import statistic_of
 from epigone.records import Axis
 
-__all__ = ["Evidence"]
+__all__ = ["LEAST_ITEMS", "Evidence", "mean_or_undefined"]
+
+LEAST_ITEMS = 10
+"""An axis with fewer common items enters no mean over axes: its noise would drown the others."""
 
 
 class Evidence:
@@ -74,24 +78,33 @@ class Evidence:
         """The mean over ``axes`` of first − second, better positive."""
         return mean_or_undefined([self.gain(axis, first, second) for axis in axes])
 
+    def comparable(self, axes: Sequence[Axis], pairs: Sequence[tuple[str, str]]) -> tuple[Axis, ...]:
+        """Those of ``axes`` on which every pair of models has at least :data:`LEAST_ITEMS` items in common."""
+
+        def shared(axis: Axis, pair: tuple[str, str]) -> bool:
+            found = self.difference(axis, *pair)
+            return isinstance(found, Draws) and found.n_scored >= LEAST_ITEMS
+
+        return tuple(axis for axis in axes if all(shared(axis, pair) for pair in pairs))
+
     def paired_values(self, axis: Axis, names: Sequence[str]) -> tuple[list[FloatArray], IntArray | None] | None:
         """Item scores of single models on their common items, (n,) each, and the items' clusters, for closed forms.
 
         ``None`` for an axis that is no mean, or an arm of several seeds: these have no closed form here.
         """
         task, metric = split_axis(axis.name)
-        if axis.name in CORRELATIONS or task not in self.tables or any(len(self.cast.members(n)) > 1 for n in names):
+        pooled = any(len(self.cast.members(name)) > 1 for name in names)
+        if pooled or task not in self.tables or not statistic_of(axis.name).is_mean:
             return None
         table, mask = self.tables[task], self._mask(axis, names)
         clusters = table.unit_of_item[mask] if table.clustered else None
         return [table.column(name, metric)[mask] for name in names], clusters
 
     def _mask(self, axis: Axis, members: Sequence[str]) -> BoolArray:
-        task, metric = split_axis(axis.name)
-        table = self.tables.get(task)
+        table = self.tables.get(split_axis(axis.name)[0])
         if table is None:
             return np.zeros(0, dtype=bool)
-        needed = CORRELATIONS.get(axis.name, (metric,))
+        needed = statistic_of(axis.name).columns
         mask: BoolArray = np.logical_and.reduce([table.scored(member, needed) for member in members])
         return mask
 
@@ -106,14 +119,12 @@ class Evidence:
         return parts[0] if len(parts) == 1 else pool_seeds(parts, self._noise_of(name, len(parts)))
 
     def _single(self, axis: Axis, model: str, mask: BoolArray) -> Draws | Undefined:
-        task, metric = split_axis(axis.name)
-        if task not in self.tables:
+        table = self.tables.get(split_axis(axis.name)[0])
+        if table is None:
             return Undefined("not measured")
         key = (axis.name, model, mask.tobytes())
         if key not in self._cache:
-            table = self.tables[task]
-            pair = CORRELATIONS.get(axis.name)
-            self._cache[key] = table.correlation(model, pair, mask) if pair else table.mean(model, metric, mask)
+            self._cache[key] = statistic_of(axis.name).take(table, model, mask)
         return self._cache[key]
 
     def _noise_of(self, arm: str, seeds: int) -> FloatArray:

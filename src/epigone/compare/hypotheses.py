@@ -54,11 +54,13 @@ def hypotheses(evidence: Evidence, axes: Sequence[Axis], spec: HypothesesSpec) -
         mine = [axis for axis in axes if axis.kind in kinds]
         return tuple(axis for axis in mine if axis.headline) or tuple(mine if kinds == ("safety",) else ())
 
+    cast = evidence.cast
+    pairs = [(arm.info.name, base.name) for base in cast.bases for arm in cast.broad_arms(base.name)]
     case = _Case(
         evidence=evidence,
-        cast=evidence.cast,
+        cast=cast,
         spec=spec,
-        capability=of("capability", "factuality"),
+        capability=evidence.comparable(of("capability", "factuality"), pairs),
         style=of("style"),
         safety=of("safety"),
         preference=next(iter(of("preference")), None),
@@ -112,8 +114,8 @@ def _capability_stays_flat(case: _Case) -> Hypothesis:
     return Hypothesis(
         "broad_leaves_capability_flat",
         "Broad imitation leaves capability flat or lower, at every amount.",
-        "The mean over capability axes and bases of student − base is below "
-        f"{margin:g} at every amount of broad imitation data.",
+        f"The mean over bases and over {_names(case.capability)} of student − base is below {margin:g} at every amount "
+        "of broad imitation data.",
         conditions,
     )
 
@@ -168,8 +170,8 @@ def _base_beats_data(case: _Case) -> Hypothesis:
     return Hypothesis(
         "base_beats_data",
         "A better base raises capability far more than more imitation data.",
-        "Over capability axes, at the largest broad amount: students of the largest base − students of the smallest is "
-        f"above 0, and above {factor:g} times the gain from the smallest to the largest amount (mean over bases).",
+        f"Over {_names(case.capability)}, at the largest broad amount: students of the largest base − students of the "
+        f"smallest is above 0, and above {factor:g} times the gain from the smallest to the largest amount.",
         (
             Condition("gain by the better base", by_base, "above", 0.0),
             Condition(f"that gain less {factor:g} × the gain by data", surplus, "above", 0.0),
@@ -180,7 +182,9 @@ def _base_beats_data(case: _Case) -> Hypothesis:
 
 def _style_approaches_ceiling(case: _Case) -> Hypothesis:
     arms = case.cast.broad_arms(case.cast.bases[-1].name) if case.cast.bases else []
-    closed = [mean_or_undefined([case.evidence.gap_closed(axis, arm.info.name) for axis in case.style]) for arm in arms]
+    gaps = {axis.name: [case.evidence.gap_closed(axis, arm.info.name) for arm in arms] for axis in case.style}
+    usable = [found for found in gaps.values() if all(isinstance(gap, Draws) for gap in found)] or list(gaps.values())
+    closed = [mean_or_undefined([found[number] for found in usable]) for number in range(len(arms))]
     last: Draws | Undefined = closed[-1] if closed else Undefined("no broad arm")
     growth: Draws | Undefined = Undefined("a single amount, or style closed is undefined at one of them")
     if len(closed) > 1 and isinstance(closed[0], Draws) and isinstance(last, Draws):
@@ -230,6 +234,10 @@ def _task_axis(axes: Sequence[Axis], arm: Arm) -> Axis | None:
     exact = [axis for axis in axes if axis.name == wanted]
     of_task = [axis for axis in axes if axis.name.rpartition(".")[0] == wanted and axis.kind == "capability"]
     return next(iter(exact + [axis for axis in of_task if axis.headline] + of_task), None)
+
+
+def _names(axes: Sequence[Axis]) -> str:
+    return ", ".join(axis.name for axis in axes) or "the capability axes (none was measured)"
 
 
 def _amount(tokens: int) -> str:

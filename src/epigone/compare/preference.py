@@ -1,4 +1,4 @@
-"""Votes to preferences: one choice a voter and pair, one choice a pair, and the rates that are reported.
+"""Votes to preferences: one choice a voter and pair, one choice a pair, and what is counted for each pair.
 
 The paper's measure is the share of prompts whose student answer was rated equal to or better than the teacher's
 (Appendix B); a judge sees every pair in both orders, and a verdict that flips with the order is a tie (Zheng 2023).
@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from epigone.compare.agreement import CATEGORIES
 from epigone.compare.axes import preference_task
+from epigone.compare.pair_facts import Pair, read_pair_facts
+from epigone.compare.statistics import VOTE_COUNTS
 from epigone.records import Choice, ItemScore, Vote, VoterKind
 
-__all__ = ["majority", "one_choice", "preference_scores"]
+__all__ = ["human_ceiling", "majority", "one_choice", "preference_scores"]
+
+Ballots = dict[str, list[Vote]]  # voter to that voter's votes on one pair
 
 
 def majority(choices: Sequence[Choice]) -> Choice | None:
@@ -36,36 +41,60 @@ def one_choice(votes: Sequence[Vote]) -> Choice | None:
     return majority([vote.choice for vote in answered if vote.choice is not None])
 
 
-def preference_scores(votes: Iterable[Vote]) -> list[ItemScore]:
-    """Item rows for the axes of :func:`epigone.compare.axes.preference_axes`, the judged model as ``model``.
+def human_ceiling(choices: Sequence[Choice]) -> float | None:
+    """How often one rater of an item agrees with the majority of the others, each left out in turn: in [0, 1].
 
-    Each row holds ``equal_or_better`` (0, 1), ``win_rate`` (0, ½, 1), ``tie_share`` (0, 1) of the majority over
-    voters; where a judge saw both orders also ``flip_share`` and ``first_position_share``, averaged over voters.
+    No judge can be expected to agree with people more than they do with one another (Zheng 2023, §4.2). ``None`` with
+    fewer than three ratings: one other person is no majority.
     """
-    by_pair: dict[tuple[VoterKind, str, str], dict[str, list[Vote]]] = defaultdict(lambda: defaultdict(list))
+    if len(choices) < 3:
+        return None
+    agreed = [choice == majority([*choices[:i], *choices[i + 1 :]]) for i, choice in enumerate(choices)]
+    return sum(agreed) / len(agreed)
+
+
+def preference_scores(votes: Iterable[Vote], items: Iterable[ItemScore] = ()) -> list[ItemScore]:
+    """Item rows under the tasks ``preference.<kind>``, the judged model as ``model``.
+
+    Each row holds ``equal_or_better`` (0, 1), ``win_rate`` (0, ½, 1) and ``tie_share`` (0, 1) of the majority over
+    voters, and what the axes of :func:`epigone.compare.axes.preference_axes` need besides: order effects, agreement,
+    features that the controlled rates hold equal (from the style rows among ``items``), deception (from claims).
+    """
+    ballots: dict[VoterKind, dict[Pair, Ballots]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for vote in votes:
-        by_pair[vote.kind, vote.student, vote.item][vote.voter].append(vote)
-    voters_of_kind: dict[VoterKind, set[str]] = defaultdict(set)
-    for (kind, _, _), ballots in by_pair.items():
-        voters_of_kind[kind] |= ballots.keys()
+        ballots[vote.kind][vote.student, vote.item][vote.voter].append(vote)
+    beside = read_pair_facts(items)
+    people = {pair: _verdict(found) for pair, found in ballots.get("person", {}).items()}
     rows: list[ItemScore] = []
-    for (kind, student, item), ballots in sorted(by_pair.items()):
-        choices = {voter: one_choice(ballots[voter]) for voter in sorted(ballots)}
-        given = [choice for choice in choices.values() if choice is not None]
-        scores = _rates(majority(given))
-        if kind != "person":
-            scores |= _order_rates([ballots[voter] for voter in sorted(ballots)])
-            if len(voters_of_kind[kind]) > 1:
-                rows += [
-                    _row(student, preference_task(kind, voter), item, _rates(choice))
-                    for voter, choice in choices.items()
-                ]
-        rows.append(_row(student, preference_task(kind), item, scores))
+    for kind in sorted(ballots):
+        several = len({voter for found in ballots[kind].values() for voter in found}) > 1
+        for pair, found in sorted(ballots[kind].items()):
+            choices = {voter: one_choice(found[voter]) for voter in sorted(found)}
+            given = [choice for choice in choices.values() if choice is not None]
+            scores = _rates(majority(given))
+            if kind == "person":
+                scores |= _between_people(given)
+            else:
+                scores |= _order_rates([found[voter] for voter in sorted(found)])
+                scores |= _with_people(majority(given), people.get(pair))
+            if several:
+                scores |= _between_voters(given)
+                if kind != "person":
+                    rows += [_row(pair, preference_task(kind, v), _rates(choices[v])) for v in choices]
+            if given:
+                scores |= beside.features.get(pair, {})
+                if beside.deceives(pair, teacher=next(iter(found.values()))[0].teacher):
+                    scores["deception"] = scores["equal_or_better"]
+            rows.append(_row(pair, preference_task(kind), scores))
     return rows
 
 
-def _row(student: str, task: str, item: str, scores: dict[str, float]) -> ItemScore:
-    return ItemScore(model=student, task=task, item=item, scores=scores, status="ok" if scores else "failed")
+def _row(pair: Pair, task: str, scores: dict[str, float]) -> ItemScore:
+    return ItemScore(model=pair[0], task=task, item=pair[1], scores=scores, status="ok" if scores else "failed")
+
+
+def _verdict(found: Ballots) -> Choice | None:
+    return majority([choice for voter in sorted(found) if (choice := one_choice(found[voter])) is not None])
 
 
 def _rates(choice: Choice | None) -> dict[str, float]:
@@ -91,3 +120,28 @@ def _order_rates(ballots: Sequence[Sequence[Vote]]) -> dict[str, float]:
     if not flips:
         return {}
     return {"flip_share": sum(flips) / len(flips), "first_position_share": sum(firsts) / len(firsts)}
+
+
+def _between_voters(given: Sequence[Choice]) -> dict[str, float]:
+    if len(given) < 2:
+        return {}
+    counts = Counter(given)
+    found = {column: float(counts[category]) for column, category in zip(VOTE_COUNTS, CATEGORIES, strict=True)}
+    return found | {"unanimous_share": float(len(counts) == 1)}
+
+
+def _between_people(given: Sequence[Choice]) -> dict[str, float]:
+    """Of items rated three times or more: whether the three choices tie for first place (1-1-1), and the ceiling."""
+    ceiling = human_ceiling(given)
+    if ceiling is None:
+        return {}
+    return {
+        "split_share": float(len(set(Counter(given).values())) == 1 and len(set(given)) == 3),
+        "human_ceiling": ceiling,
+    }
+
+
+def _with_people(judge: Choice | None, people: Choice | None) -> dict[str, float]:
+    if judge is None or people is None:
+        return {}
+    return {"agreement_with_people": float(judge == people)}

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from epigone.compare.draws import Draws, Undefined, generator, resample_counts
+from epigone.compare.draws import Draws, generator, resample_counts
 from epigone.compare.intervals import FloatArray, IntArray
 from epigone.errors import DataError
 from epigone.records import ItemScore
 
-__all__ = ["TaskTable", "read_tables"]
+__all__ = ["BoolArray", "TaskTable", "read_tables"]
 
 BLOCK_CELLS = 4_000_000  # resample counts become floats this many at a time (32 MB)
 
@@ -57,59 +57,40 @@ class TaskTable:
         """How many items ``model`` was asked."""
         return int(self.asked[model].sum()) if model in self.asked else 0
 
-    def mean(self, model: str, metric: str, mask: BoolArray) -> Draws | Undefined:
-        """The mean of ``metric`` over the items in ``mask`` (n,), with its draws."""
-        n = int(mask.sum())
-        if n == 0:
-            return Undefined("no item was scored", 0, self.n_total(model))
-        values = np.where(mask, self.column(model, metric), 0.0)
-        return self._statistic(np.stack([mask.astype(float), values], axis=1), _weighted_mean, model, n)
-
-    def correlation(self, model: str, metrics: tuple[str, str], mask: BoolArray) -> Draws | Undefined:
-        """Pearson's r between two metrics over the items in ``mask`` (n,), with its draws."""
-        n = int(mask.sum())
-        if n < 3:
-            return Undefined("fewer than three items to correlate", n, self.n_total(model))
-        x, y = (np.where(mask, self.column(model, metric), 0.0) for metric in metrics)
-        x, y = (np.where(mask, v - v[mask].mean(), 0.0) for v in (x, y))  # centred: the sums below then cancel little
-        if not x.any() or not y.any():
-            return Undefined("no correlation: one of the two is constant", n, self.n_total(model))
-        features = np.stack([mask.astype(float), x, y, x * x, y * y, x * y], axis=1)
-        return self._statistic(features, _pearson, model, n)
-
-    def _statistic(
-        self, features: FloatArray, of_sums: Callable[[FloatArray], FloatArray], model: str, n: int
+    def from_sums(
+        self, model: str, mask: BoolArray, features: FloatArray, of_sums: Callable[[FloatArray], FloatArray]
     ) -> Draws:
-        """``of_sums`` of the features' (n, k) sums, on the data and on each resample."""
+        """A statistic that is a function of sums over items: ``of_sums`` takes (R, k) to (R,), NaN where undefined.
+
+        ``features`` (n, k) are 0 outside ``mask`` (n,). The sums of a resample are its counts times the features.
+        """
         units = self.counts.shape[1]
-        by_unit = features
+        by_unit: FloatArray = features
+        present: FloatArray = mask.astype(np.float64)
         if self.clustered:
             by_unit = np.zeros((units, features.shape[1]))
             np.add.at(by_unit, self.unit_of_item, features)
-        present = int(np.count_nonzero(by_unit[:, 0]))
+            present = np.bincount(self.unit_of_item, weights=present, minlength=units).astype(np.float64)
         rows = max(1, BLOCK_CELLS // units)
         blocks = [self.counts[i : i + rows].astype(np.float64) @ by_unit for i in range(0, len(self.counts), rows)]
-        draws = of_sums(np.concatenate(blocks))
         value = float(of_sums(by_unit.sum(axis=0, keepdims=True))[0])
+        return self._draws(model, mask, value, of_sums(np.concatenate(blocks)), int(np.count_nonzero(present)))
+
+    def from_weights(self, model: str, mask: BoolArray, of_weights: Callable[[FloatArray], FloatArray]) -> Draws:
+        """A statistic that has to be fitted: ``of_weights`` takes item weights (R, m) of the m masked items to (R,)."""
+        chosen = self.unit_of_item[mask]
+        value = float(of_weights(np.ones((1, len(chosen))))[0])
+        rows = max(1, BLOCK_CELLS // max(1, len(chosen)))
+        blocks = [
+            of_weights(self.counts[i : i + rows][:, chosen].astype(np.float64))
+            for i in range(0, len(self.counts), rows)
+        ]
+        return self._draws(model, mask, value, np.concatenate(blocks), len(np.unique(chosen)))
+
+    def _draws(self, model: str, mask: BoolArray, value: float, draws: FloatArray, units: int) -> Draws:
         # A resample without a single scored item (only where few are scored) repeats the estimate.
-        return Draws(value, np.where(np.isnan(draws), value, draws), present, n, self.n_total(model))
-
-
-def _weighted_mean(sums: FloatArray) -> FloatArray:
-    """(R, 2) of count and sum to the mean (R,); NaN for an empty resample."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean: FloatArray = sums[:, 1] / sums[:, 0]
-    return mean
-
-
-def _pearson(sums: FloatArray) -> FloatArray:
-    """(R, 6) of count, Σx, Σy, Σx², Σy², Σxy to r (R,); NaN where a resample is constant."""
-    n, x, y, xx, yy, xy = sums.T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        covariance = xy - x * y / n
-        spread = np.sqrt(np.maximum(xx - x * x / n, 0.0) * np.maximum(yy - y * y / n, 0.0))
-        r: FloatArray = np.where(spread > 0, covariance / spread, np.nan)
-    return np.clip(r, -1.0, 1.0)
+        safe = np.where(np.isnan(draws), value, draws)
+        return Draws(value, safe, units, int(mask.sum()), self.n_total(model))
 
 
 def read_tables(rows: Iterable[ItemScore], *, seed: int, resamples: int) -> dict[str, TaskTable]:
