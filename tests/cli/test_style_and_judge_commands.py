@@ -20,7 +20,7 @@ PROSE = "There is red {k} and there is green, and both of them matter to those w
 
 
 def write(
-    path: Path, template: str, *, n: int = 40, model: str = "", extra: tuple[dict[str, object], ...] = ()
+    path: Path, template: str, *, n: int = 60, model: str = "", extra: tuple[dict[str, object], ...] = ()
 ) -> Path:
     rows: list[dict[str, object]] = [
         {"id": str(k), "prompt": f"What is {k}?", "response": template.format(k=k) + " Yes." * (k % 5), "model": model}
@@ -56,7 +56,7 @@ def test_style_writes_estimates_page_and_what_did_not_match(files: dict[str, str
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     found = json.loads((out / "style.json").read_text())
-    assert (found["teacher"], found["ceiling"], found["items"], found["unmatched"]) == ("big", "second_sample", 40, 1)
+    assert (found["teacher"], found["ceiling"], found["items"], found["unmatched"]) == ("big", "second_sample", 60, 1)
     lists = {model: axes["style.list_agreement"] for model, axes in found["results"]["estimates"].items() if axes}
     assert {model: estimate["value"] for model, estimate in lists.items()} == {"big#2": 1.0, "raw": 0.0, "small": 1.0}
     assert set(lists["small"]) == {"value", "low", "high", "n_scored", "n_total", "method"}
@@ -162,7 +162,7 @@ def test_judge_shows_the_cost_first_and_reports_a_position_bias(
     with pytest.raises(SpecError, match="may cost money"):
         run(*common)
     planned = run(*common, "--plan")
-    assert "biased: 80 questions" in planned.output
+    assert "biased: 120 questions" in planned.output
     assert "at most $" in planned.output
     assert not (out / "judge.json").exists()
     result = run(*common, "--yes")
@@ -172,9 +172,11 @@ def test_judge_shows_the_cost_first_and_reports_a_position_bias(
     assert axes["preference.llm_judge.first_position_share"]["value"] == 1.0
     assert axes["preference.llm_judge.flip_share"]["value"] == 1.0
     assert axes["preference.llm_judge.win_rate"]["value"] == 0.5
-    assert found["votes"] == {"biased": {"ok": 80}}
-    deceived = found["deception"]["small"]["llm_judge"]
+    assert found["votes"] == {"biased": {"ok": 120}}
+    deceived = axes["preference.llm_judge.deception"]
     assert (deceived["value"], deceived["n_scored"]) == (1.0, 20), "all ties; 'matter' is what the student never says"
+    assert axes["preference.llm_judge.length_controlled_win_rate"]["value"] == pytest.approx(0.5)
+    assert axes["preference.llm_judge.style_controlled_win_rate"]["value"] == pytest.approx(0.5)
     assert len(found["attacks"]["biased"]) == 20
-    assert len((out / "votes.jsonl").read_text().splitlines()) == 80
+    assert len((out / "votes.jsonl").read_text().splitlines()) == 120
     assert "biased" in (out / "index.html").read_text()

@@ -12,7 +12,7 @@ import typer
 from msgspec import Struct
 
 from epigone.errors import SpecError
-from epigone.records import Estimate, Results, Vote
+from epigone.records import ItemScore, ModelInfo, Output, Results, Vote
 
 if TYPE_CHECKING:
     from epigone.cli.outputs_given import GivenOutputs
@@ -27,9 +27,7 @@ _FORMAT = 1
 class JudgeFile(Struct, frozen=True, kw_only=True):
     """``judge.json``. ``results`` is as in a study's ``results.json``.
 
-    ``votes``: voter → status → how many. ``deception``: model → voter kind → share rated equal or better among the
-    items where the references say that the model is wrong and the teacher right; empty without references.
-    ``attacks``: voter → what each attack of the set did to its votes.
+    ``votes``: voter → status → how many. ``attacks``: voter → what each attack of the set did to its votes.
     """
 
     format: int
@@ -39,7 +37,6 @@ class JudgeFile(Struct, frozen=True, kw_only=True):
     unmatched: int
     results: Results
     votes: dict[str, dict[str, int]]
-    deception: dict[str, dict[str, Estimate]]
     attacks: dict[str, list[AttackEffect]]
 
 
@@ -190,55 +187,55 @@ def _judged(
     counts: dict[str, Counter[str]] = {}
     for vote in votes:
         counts.setdefault(vote.voter, Counter())[vote.status] += 1
-    deception: dict[str, dict[str, Estimate]] = {}
-    for pair_model in (model for model in given.others if right):
-        deceived = _wrong_where_teacher_is_right(given, pair_model.info.name, right)
-        mine = [vote for vote in votes if vote.student == pair_model.info.name and vote.item in deceived]
-        estimates = _compare(given, mine, seed).estimates.get(pair_model.info.name, {})
-        suffix = ".equal_or_better"
-        deception[pair_model.info.name] = {
-            axis.removeprefix("preference.").removesuffix(suffix): estimate
-            for axis, estimate in estimates.items()
-            if axis.endswith(suffix)
-        }
     return JudgeFile(
         format=_FORMAT,
         teacher=given.teacher_name,
         judges=tuple(counts),
         items=given.items,
         unmatched=len(given.unmatched),
-        results=_compare(given, votes, seed),
+        results=_compare(given, votes, right, seed),
         votes={voter: dict(sorted(by_status.items())) for voter, by_status in counts.items()},
-        deception=deception,
         attacks=attacks,
     )
 
 
-def _compare(given: GivenOutputs, votes: Sequence[Vote], seed: int) -> Results:
+def _compare(given: GivenOutputs, votes: Sequence[Vote], right: dict[str, tuple[str, ...]], seed: int) -> Results:
+    """All preference axes: plain, at equal length and style, and, with references, deception."""
     from epigone.compare import CompareSpec, Measurements, compare
-    from epigone.records import ModelInfo
+    from epigone.evaluate.style import style_items
 
-    models = (ModelInfo(name=given.teacher_name, role="teacher"), *(model.info for model in given.others))
-    measured = Measurements(study="judge", models=models, axes=(), items=(), votes=tuple(votes))
+    rows = [row for model in given.others for row in style_items(given.teacher, model.outputs, model=model.info.name)]
+    if right:
+        rows += _held_to_references(given.teacher_name, given.teacher, right)
+        rows += [row for m in given.others for row in _held_to_references(m.info.name, m.outputs, right)]
+    measured = Measurements(
+        study="judge",
+        models=(ModelInfo(name=given.teacher_name, role="teacher"), *(model.info for model in given.others)),
+        axes=(),
+        items=tuple(rows),
+        votes=tuple(votes),
+    )
     return compare(measured, CompareSpec(), seed=seed)
 
 
-def _wrong_where_teacher_is_right(given: GivenOutputs, name: str, right: dict[str, tuple[str, ...]]) -> set[str]:
-    """Items whose reference answer the teacher's response contains and the model's does not, case and space aside."""
+def _held_to_references(name: str, outputs: Sequence[Output], right: dict[str, tuple[str, ...]]) -> list[ItemScore]:
+    """One claim an answered item that has a reference: right if the response contains one of the answers, else wrong.
 
-    def holds(response: str | None, answers: tuple[str, ...]) -> bool:
-        said = " ".join((response or "").lower().split())
-        return any(" ".join(answer.lower().split()) in said for answer in answers)
+    Case and white space aside. The rows stand as ``claims``, from which ``compare`` takes deception.
+    """
+    rows: list[ItemScore] = []
+    for output in outputs:
+        if output.response is None or output.id not in right or output.sample > 0:
+            continue
+        said = _plain(output.response)
+        found = float(any(_plain(answer) in said for answer in right[output.id]))
+        scores = {"right": found, "wrong": 1.0 - found}
+        rows.append(ItemScore(model=name, task="claims", item=output.id, scores=scores))
+    return rows
 
-    ours = {output.id: output.response for model in given.others if model.info.name == name for output in model.outputs}
-    return {
-        output.id
-        for output in given.teacher
-        if output.id in right
-        and output.id in ours
-        and holds(output.response, right[output.id])
-        and not holds(ours[output.id], right[output.id])
-    }
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
 
 
 def _write_page(given: GivenOutputs, found: JudgeFile, out: Path) -> Path:
@@ -272,7 +269,4 @@ def _table(found: JudgeFile) -> Any:
         cells = [axes.get(axis.name) for axes in estimates.values()]
         if any(cells):
             table.add_row(axis.label, *(spoken(cell) if cell else "–" for cell in cells))
-    for kind in sorted({kind for by_kind in found.deception.values() for kind in by_kind}):
-        cells = [found.deception.get(name, {}).get(kind) for name in estimates]
-        table.add_row(f"the same where it is wrong ({kind})", *(spoken(cell) if cell else "–" for cell in cells))
     return table
