@@ -122,9 +122,10 @@ class Endpoint:
     def _add_batches(self, app: FastAPI) -> None:
         @app.post("/v1/files")
         async def upload(request: Request) -> Response:
-            form = await request.form()
+            boundary = request.headers["content-type"].partition("boundary=")[2].encode()
+            parts = (await request.body()).split(b"--" + boundary)
             name = f"file-{len(self.files)}"
-            self.files[name] = await form["file"].read()  # type: ignore[union-attr]
+            self.files[name] = next(part.partition(b"\r\n\r\n")[2].strip() for part in parts if b'name="file"' in part)
             return JSONResponse(
                 {"id": name, "object": "file", "bytes": 1, "created_at": 0, "filename": "x", "purpose": "batch"}
             )
@@ -133,8 +134,13 @@ class Endpoint:
         async def create(request: Request) -> Response:
             body = await request.json()
             name = f"batch-{len(self.batches)}"
-            self.batches[name] = {"input": body["input_file_id"], "polls": 0}
+            self.batches[name] = {"input": body["input_file_id"], "polls": 0, "metadata": body.get("metadata")}
             return JSONResponse(self._batch(name))
+
+        @app.get("/v1/batches")
+        async def listed() -> Response:
+            found = [self._batch(name) for name in self.batches]
+            return JSONResponse({"object": "list", "data": found, "has_more": False})
 
         @app.get("/v1/batches/{name}")
         async def poll(name: str) -> Response:
@@ -168,7 +174,7 @@ class Endpoint:
         return {
             "id": name, "object": "batch", "endpoint": "/v1/chat/completions", "input_file_id": batch["input"],
             "completion_window": "24h", "status": "completed" if done else "in_progress", "created_at": 0,
-            "output_file_id": batch.get("output"), "error_file_id": None,
+            "output_file_id": batch.get("output"), "error_file_id": None, "metadata": batch["metadata"],
         }  # fmt: skip
 
 

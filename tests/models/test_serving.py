@@ -158,15 +158,11 @@ def test_several_prompts_choices_and_token_ids_in_one_request(
 def test_sixty_four_clients_at_once_get_the_answers_of_one(server: ServerProcess, local: LocalModel) -> None:
     prompts = [f"Question {number}: where is it?" for number in range(64)]
 
-    async def ask(prompt: str) -> str:
-        async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none", max_retries=0) as own:
-            reply = await own.completions.create(
-                model=server.model_name, prompt=prompt, max_tokens=16, temperature=1.0, seed=5
-            )
-            return reply.choices[0].text
-
     async def ask_all() -> list[str]:
-        return await asyncio.gather(*map(ask, prompts))
+        async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none", max_retries=0, timeout=60) as own:
+            options = {"model": server.model_name, "max_tokens": 16, "temperature": 1.0, "seed": 5}
+            replies = await asyncio.gather(*(own.completions.create(prompt=prompt, **options) for prompt in prompts))
+        return [reply.choices[0].text for reply in replies]
 
     alone = local.generate([Request(prompt=prompt, max_tokens=16, temperature=1.0, seed=5) for prompt in prompts])
     assert asyncio.run(ask_all()) == [reply.text for reply in alone]

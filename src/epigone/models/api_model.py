@@ -9,7 +9,9 @@ from typing import TypeVar
 
 from epigone.disk import digest_json
 from epigone.models.api_spec import ApiSpec
+from epigone.models.api_wire import first_token_request, first_token_score
 from epigone.models.asking import Asking, api_key
+from epigone.models.batch_asking import BatchAsking
 from epigone.models.budget import Budget
 from epigone.models.protocol import Progress
 from epigone.models.request_cache import RequestCache, request_digest
@@ -60,9 +62,22 @@ class ApiModel:
         """How likely each continuation is; errors as for :meth:`generate`.
 
         With ``prompt`` the endpoint has to echo log-probabilities (``/completions``). With ``messages`` the
-        continuation is looked up among the alternatives to the reply's first token, so it has to be one token long.
+        continuation is looked up among the alternatives to the reply's first token, so it has to be one token long;
+        all continuations of the same messages are looked up in one reply.
         """
-        return self._ask(requests, ScoreReply, progress)
+        echoed = [index for index, request in enumerate(requests) if request.messages is None]
+        opened = [index for index, request in enumerate(requests) if request.messages is not None]
+        scores: dict[int, ScoreReply] = {}
+
+        def both(done: int, _: int | None) -> None:
+            if progress is not None:
+                progress(len(scores) + done, len(requests))
+
+        scores |= zip(echoed, self._ask([requests[index] for index in echoed], ScoreReply, both), strict=True)
+        firsts = self._ask([first_token_request(requests[index]) for index in opened], Reply, both)
+        for index, first in zip(opened, firsts, strict=True):
+            scores[index] = first_token_score(first, requests[index].continuation)
+        return [scores[index] for index in range(len(requests))]
 
     def _ask(
         self, requests: Sequence[Request | ScoreRequest], kind: type[ReplyT], progress: Progress | None
@@ -89,8 +104,12 @@ class ApiModel:
         if progress is not None and waiting < len(requests):
             progress(len(requests) - waiting, len(requests))
         if missing:
-            asking = Asking(self.spec, self._cache_name, self.cache, self.budget, missing, answered)
-            _run_to_end(asking.run())
+            shared = (self.spec, self._cache_name, self.cache, self.budget)
+            plain = {digest: request for digest, request in missing.items() if isinstance(request, Request)}
+            if self.spec.batch_endpoint and plain:
+                BatchAsking(*shared, plain, answered).run()
+            else:
+                _run_to_end(Asking(*shared, missing, answered).run())
         return [replies[digest] for digest in digests]
 
     def count_tokens(self, text: str) -> int | None:  # noqa: ARG002 - the protocol's signature

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -12,7 +11,15 @@ from epigone.models.api_spec import ApiSpec
 from epigone.models.seeds import wire_seed
 from epigone.records import Reply, Request, ScoreReply, ScoreRequest
 
-__all__ = ["UnreadableReply", "Usage", "read_reply", "read_score", "write_request"]
+__all__ = [
+    "UnreadableReply",
+    "Usage",
+    "first_token_request",
+    "first_token_score",
+    "read_reply",
+    "read_score",
+    "write_request",
+]
 
 Path = Literal["/chat/completions", "/completions"]
 _MOST_ALTERNATIVES = 20
@@ -92,14 +99,15 @@ def write_request(spec: ApiSpec, request: Request | ScoreRequest) -> tuple[Path,
 
 
 def _write_score(spec: ApiSpec, request: ScoreRequest) -> tuple[Path, dict[str, Any]]:
-    """A scoring request: an echoed completion, or the alternatives to a chat reply's first token."""
-    body: dict[str, Any] = {"model": spec.model, "temperature": 0.0, **spec.extra}
-    if request.messages is None:
-        text = (request.prompt or "") + request.continuation
-        return "/completions", body | {"prompt": text, "max_tokens": 1, "echo": True, "logprobs": 1}
-    messages = [{"role": message.role, "content": message.content} for message in request.messages]
-    body |= {spec.max_tokens_key: 1, "logprobs": True, "top_logprobs": _MOST_ALTERNATIVES}
-    return "/chat/completions", body | {"messages": messages}
+    """A scoring request: a completion that echoes the text with its log-probabilities."""
+    text = (request.prompt or "") + request.continuation
+    body = {"model": spec.model, "temperature": 0.0, **spec.extra}
+    return "/completions", body | {"prompt": text, "max_tokens": 1, "echo": True, "logprobs": 1}
+
+
+def first_token_request(request: ScoreRequest) -> Request:
+    """What has to be asked to look a continuation of messages up: the alternatives to the reply's first token."""
+    return Request(messages=request.messages, max_tokens=1, top_logprobs=_MOST_ALTERNATIVES)
 
 
 def _decode(content: bytes) -> tuple[_Choice, Usage]:
@@ -161,22 +169,21 @@ def _alternatives(logprobs: _Logprobs | None) -> tuple[dict[str, float], ...]:
 
 
 def read_score(content: bytes, request: ScoreRequest) -> tuple[ScoreReply, Usage]:
-    """The continuation's log-probability out of a reply to a scoring request.
+    """The continuation's log-probability out of an echoed completion.
 
     Raises:
         UnreadableReply: as for :func:`read_reply`.
     """
     choice, usage = _decode(content)
-    if request.messages is not None:
-        tops = _alternatives(choice.logprobs)
-        return _first_token_score(tops[0] if tops else {}, request.continuation), usage
     return _echo_score(choice.logprobs, request), usage
 
 
-def _first_token_score(top: Mapping[str, float], continuation: str) -> ScoreReply:
-    """Look a single-token continuation up among the alternatives to the reply's first token."""
-    if not top:
-        return ScoreReply(status="failed", error="the endpoint returned no log-probabilities")
+def first_token_score(first: Reply, continuation: str) -> ScoreReply:
+    """Look a single-token continuation up in the reply to :func:`first_token_request`."""
+    if not first.top_logprobs:
+        problem = first.error if first.status in ("failed", "refused") else None
+        return ScoreReply(status="failed", error=problem or "the endpoint returned no log-probabilities")
+    top = first.top_logprobs[0]
     found = continuation if continuation in top else None
     if found is None:
         found = next((token for token in top if token.strip() == continuation.strip()), None)

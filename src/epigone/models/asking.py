@@ -20,12 +20,11 @@ from epigone.models.budget import Budget, Reservation
 from epigone.models.committing import Committer
 from epigone.models.pacing import Pace, backoff_s, retry_after_s
 from epigone.models.request_cache import CachedReply, RequestCache
+from epigone.models.worst_cost import worst_cost
 from epigone.records import Reply, Request, ScoreReply, ScoreRequest
 
 __all__ = ["Asking", "api_key", "open_client"]
 
-_MESSAGE_TOKENS = 16
-_REQUEST_TOKENS = 64
 _NEVER_REACHED_S, _LOST_S = 5.0, 60.0
 _TRY_AGAIN = {408, 409, 425, 429}
 _CONCERNS_ALL = {
@@ -158,7 +157,7 @@ class Asking:
 
     async def _reserve(self, request: Request | ScoreRequest) -> Reservation | None:
         """Set the worst cost of an attempt aside, waiting for others to settle; ``None`` once everything is over."""
-        worst = self._worst(request)
+        worst = worst_cost(self._spec, request, extra_tokens=self._extra_prompt_tokens)
         while not self._budget.reserve(worst):
             if self._over is not None:
                 return None
@@ -167,18 +166,6 @@ class Asking:
                 return None
             await asyncio.sleep(0.02)
         return worst
-
-    def _worst(self, request: Request | ScoreRequest) -> Reservation:
-        """The most that one attempt can cost: no tokenizer makes more tokens than there are bytes."""
-        messages = request.messages or ()
-        characters = sum(len(message.content.encode()) for message in messages) + len((request.prompt or "").encode())
-        prompt = characters + _MESSAGE_TOKENS * len(messages) + _REQUEST_TOKENS + self._extra_prompt_tokens
-        if isinstance(request, ScoreRequest):
-            prompt, completion = prompt + len(request.continuation.encode()), 1
-        else:
-            completion = request.max_tokens
-        price = self._spec.price
-        return Reservation(usd=price.usd(prompt, completion) if price else 0.0, tokens=prompt + completion)
 
     def _budget_error(self) -> BudgetExceeded:
         left = len(self._missing) - self._done

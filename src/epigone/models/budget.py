@@ -113,6 +113,11 @@ class Budget:
         with self._transaction():
             self._add(unconfirmed=worst, held=_negative(worst))
 
+    def confirm(self, worst: Reservation, cost: Reservation) -> None:
+        """Replace what was unconfirmed by what it really cost, also if another process has counted it."""
+        with self._transaction():
+            self._add(spent=cost, unconfirmed=_negative(worst))
+
     def is_stuck(self) -> bool:
         """Whether nothing is in flight anywhere, so that waiting cannot free anything."""
         with self._transaction():

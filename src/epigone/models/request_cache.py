@@ -16,7 +16,7 @@ from epigone.disk import digest_json
 from epigone.errors import DiskError
 from epigone.records import Reply, Request, ScoreReply, ScoreRequest
 
-__all__ = ["CachedReply", "RequestCache", "Usage", "request_digest"]
+__all__ = ["CachedReply", "OpenBatch", "RequestCache", "Usage", "request_digest"]
 
 ReplyT = TypeVar("ReplyT", Reply, ScoreReply)
 
@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS batches (
     batch_id TEXT PRIMARY KEY,       -- of the provider's batch endpoint
     base_url TEXT NOT NULL,
     model TEXT NOT NULL,
-    digests TEXT NOT NULL,           -- JSON array
+    batch TEXT NOT NULL,             -- JSON: digests of its requests, the most it can cost
     collected INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 """
@@ -52,11 +52,20 @@ class CachedReply(Struct, frozen=True, kw_only=True):
 
     digest: str
     model: str
-    request: Request | ScoreRequest
+    request: Request | ScoreRequest | None
     reply: Reply | ScoreReply
     usd: float = 0.0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
+
+class OpenBatch(Struct, frozen=True, kw_only=True):
+    """A batch at a provider, not collected yet, and the most it can cost."""
+
+    batch_id: str
+    digests: tuple[str, ...]
+    worst_usd: float
+    worst_tokens: int
 
 
 class Usage(Struct, frozen=True):
@@ -141,16 +150,16 @@ class RequestCache:
             row = self._connection.execute(query, (model,)).fetchone()
         return Usage(*row)
 
-    def open_batches(self, base_url: str, model: str) -> list[tuple[str, list[str]]]:
-        """Batches handed to a provider and not yet collected: (batch id, request digests)."""
-        query = "SELECT batch_id, digests FROM batches WHERE base_url=? AND model=? AND collected=0"
+    def open_batches(self, base_url: str, model: str) -> list[OpenBatch]:
+        """Batches handed to a provider and not yet collected."""
+        query = "SELECT batch FROM batches WHERE base_url=? AND model=? AND collected=0"
         with self._lock, _disk_errors(self.path):
             rows = self._connection.execute(query, (base_url, model)).fetchall()
-        return [(batch, msgspec.json.decode(digests, type=list[str])) for batch, digests in rows]
+        return [msgspec.json.decode(batch, type=OpenBatch) for (batch,) in rows]
 
-    def note_batch(self, batch_id: str, base_url: str, model: str, digests: Sequence[str]) -> None:
+    def note_batch(self, batch: OpenBatch, base_url: str, model: str) -> None:
         """Remember a batch as soon as the provider has accepted it."""
-        row = (batch_id, base_url, model, msgspec.json.encode(list(digests)).decode())
+        row = (batch.batch_id, base_url, model, msgspec.json.encode(batch).decode())
         with self._lock, _disk_errors(self.path):
             self._connection.execute("INSERT OR REPLACE INTO batches VALUES (?,?,?,?,0)", row)
 

@@ -19,6 +19,8 @@ from epigone.models.local.text import Text
 __all__ = ["Decoder"]
 
 _STEPS_BETWEEN_ADMISSIONS = 4
+_ROOM_COLUMNS = 64
+"""How many columns a slab is given beyond those in use: it is built anew when they are full."""
 
 
 class _Waiting(Struct, frozen=True):
@@ -94,10 +96,7 @@ class Decoder:
         while self._waiting and (not others or self._fits(self._waiting[0].job, others)):
             chosen.append(self._waiting.popleft())
             others.append(chosen[-1].job)
-        parts: list[tuple[Slab, list[int], list[list[int]]]] = []
-        if self._slab is not None and self._live:
-            columns = [list(range(begin, self._slab.end)) for begin in self._begins]
-            parts.append((self._slab, list(range(len(self._live))), columns))
+        parts = self._own_part()
         finished: list[Job] = []
         limits = Limits(self._batch_rows, self._batch_tokens, len(chosen))
         for jobs, prefix in _readings(chosen, limits):
@@ -114,26 +113,34 @@ class Decoder:
         return finished
 
     def _rebuild(self, parts: Sequence[tuple[Slab, list[int], list[list[int]]]]) -> None:
-        """Put the live rows of several slabs into one, aligned at the right, with room for all they may still write."""
+        """Put the live rows of several slabs into one, aligned at the right, with room for some more columns."""
         if not self._live:
             self._slab, self._begins = None, []
             return
         # The newest token of a row is not in the slab yet: it is what the next step reads.
         end = max(job.length - 1 for job in self._live)
         room = max(job.max_new - len(job.ids) for job in self._live)
-        slab = Slab(len(self._live), end + room, like=parts[0][0])
-        slab.end, at = end, 0
+        tables = [[[0] * (end - len(own)) + own for own in columns] for _, _, columns in parts]
+        device = self._forward.device
+        moved = [
+            (part[0], part[1], torch.tensor(table, device=device)) for part, table in zip(parts, tables, strict=True)
+        ]
+        self._slab = Slab.gather(moved, end, end + min(room, _ROOM_COLUMNS))
         self._begins = [end - (job.length - 1) for job in self._live]
-        for source, rows, columns in parts:
-            table = torch.tensor([[0] * (end - len(own)) + own for own in columns], device=self._forward.device)
-            slab.take(at, source, rows, table)
-            at += len(rows)
-        self._slab = slab
-        begins = torch.tensor(self._begins, device=self._forward.device)
-        self._seen = torch.arange(slab.columns, device=self._forward.device)[None] >= begins[:, None]
+        begins = torch.tensor(self._begins, device=device)
+        self._seen = torch.arange(self._slab.columns, device=device)[None] >= begins[:, None]
+
+    def _own_part(self) -> list[tuple[Slab, list[int], list[list[int]]]]:
+        """The live rows where they are now."""
+        if self._slab is None or not self._live:
+            return []
+        columns = [list(range(begin, self._slab.end)) for begin in self._begins]
+        return [(self._slab, list(range(len(self._live))), columns)]
 
     def _step(self) -> list[Job]:
         """Write one token in every live row; gives the jobs that it ended."""
+        if self._slab is not None and self._slab.end == self._slab.columns:
+            self._rebuild(self._own_part())
         slab, jobs = self._slab, self._live
         assert slab is not None
         self._steps += 1

@@ -70,13 +70,26 @@ class Slab(Cache):  # type: ignore[misc]
         for buffer in (*self.keys, *self.values):
             buffer[target, :, : self.end] = buffer[source, :, : self.end]
 
-    def take(self, at: int, source: Slab, rows: Sequence[int], columns: torch.Tensor) -> None:
-        """Fill rows ``at…`` up to ``end``: column j of new row i is column ``columns[i, j]`` of row ``rows[i]``.
+    @classmethod
+    def gather(cls, parts: Sequence[tuple[Slab, list[int], torch.Tensor]], end: int, columns: int) -> Slab:
+        """Move rows of several slabs into a new one, layer by layer; the sources are used up.
 
         Args:
-            columns: (rows, end), where each row's tokens lie in ``source``; entries that will be masked may be any
-                valid column.
+            parts: (source, rows, table): the new rows' column j is column ``table[i, j]`` of the source's ``rows[i]``,
+                table (rows, end); entries that will be masked may be any valid column.
+            end: columns filled.
+            columns: columns to make room for.
         """
-        picked = torch.as_tensor(rows, device=columns.device)[:, None]
-        for mine, its in zip([*self.keys, *self.values], [*source.keys, *source.values], strict=True):
-            mine[at : at + len(rows), :, : self.end] = its[picked, :, columns].transpose(1, 2)
+        slab = cls(sum(len(rows) for _, rows, _ in parts), columns)
+        slab.end = end
+        for layer in range(len(parts[0][0].keys)):
+            slab._add_layer(parts[0][0].keys[layer], parts[0][0].values[layer])
+            for mine, name in ((slab.keys[layer], "keys"), (slab.values[layer], "values")):
+                at = 0
+                for source, rows, table in parts:
+                    buffers = getattr(source, name)
+                    picked = torch.as_tensor(rows, device=table.device)[:, None]
+                    mine[at : at + len(rows), :, :end] = buffers[layer][picked, :, table].transpose(1, 2)
+                    at += len(rows)
+                    buffers[layer] = buffers[layer].new_empty(0)
+        return slab
