@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from epigone import train
 from epigone.collect import normalise_question, read_prompts, read_seeds
 from epigone.errors import EndpointError, EpigoneError, ModelError, SpecError
-from epigone.evaluate.benchmarks import evaluation_texts
+from epigone.evaluate import benchmarks
 from epigone.study.arms import expand_arms
 from epigone.study.externals import resolve, with_absolute_paths
 from epigone.study.plan import Plan
 from epigone.study.spec import DataSpec, StudySpec
-from epigone.train import plan_training
 
 __all__ = ["Checked", "check_before_run", "check_study"]
 
@@ -92,7 +92,7 @@ def _warnings(spec: StudySpec, folder: Path) -> Iterator[str]:
         if not local.is_dir():
             continue
         try:
-            planned = plan_training(spec.train, base=local, tokens=arm.amount)
+            planned = train.plan_training(spec.train, base=local, tokens=arm.amount)
         except EpigoneError as error:
             yield f"{arm.name}: {error.what}"
             continue
@@ -149,10 +149,10 @@ def _check_seeds(spec: StudySpec, folder: Path) -> None:
     }
     if not seeds:
         return
-    benchmarks = [
+    scored = [
         with_absolute_paths(benchmark, folder, where="evaluate.benchmarks") for benchmark in spec.evaluate.benchmarks
     ]
-    for text in evaluation_texts(benchmarks, spec.seed):
+    for text in benchmarks.evaluation_texts(scored, spec.seed):
         found = seeds.get(normalise_question(text.prompt))
         if found is not None:
             raise SpecError(

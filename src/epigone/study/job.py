@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from epigone.disk import digest_json
-from epigone.models import ApiSpec, BudgetSpec
+
+if TYPE_CHECKING:
+    from epigone.models import ApiSpec, BudgetSpec
 
 __all__ = ["MACHINE_KEY", "External", "Job", "JobContext", "Progress", "TeacherAccess", "make_job", "unheard"]
 

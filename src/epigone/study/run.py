@@ -91,8 +91,7 @@ def _execute(spec: StudySpec, folder: Path, plan: Plan, store: Store, listener: 
             store,
             executor,
             threads=resources.threads,
-            teacher=teacher.access,
-            teacher_done=teacher.stop,
+            teacher=teacher,
             # A teacher on this machine computes on the same cores as the jobs.
             teacher_slots=1 if teacher.is_local else None,
             listener=listener,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Literal
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -36,6 +36,18 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
 Listener = Callable[[Event], None]
 
 
+class TeacherSource(Protocol):
+    """Gives the teacher's endpoint, and can be told that it is needed no more."""
+
+    def access(self) -> TeacherAccess:
+        """Where to ask now."""
+        ...
+
+    def stop(self) -> None:
+        """Free what it holds; :meth:`access` may start it again."""
+        ...
+
+
 class Schedule:
     """Brings every job of ``jobs`` to its manifest.
 
@@ -43,8 +55,8 @@ class Schedule:
     (disk, endpoint, budget, a defect) lets running jobs finish, starts no more, and is raised.
 
     Args:
-        teacher: gives the teacher's endpoint, called when a job needs it: a finished run starts no server.
-        teacher_done: called when no unfinished job needs the teacher any more.
+        teacher: asked for its endpoint when a job needs it, so that a finished run starts no server, and told to stop
+            when no unfinished job needs it any more.
         teacher_slots: how many teacher-asking jobs may run at once (1 for a teacher on this machine's own cores).
     """
 
@@ -55,14 +67,13 @@ class Schedule:
         executor: Executor,
         *,
         threads: int = 1,
-        teacher: Callable[[], TeacherAccess] | None = None,
-        teacher_done: Callable[[], None] | None = None,
+        teacher: TeacherSource | None = None,
         teacher_slots: int | None = None,
         listener: Listener | None = None,
     ) -> None:
         self.jobs = {job.id: job for job in jobs}
         self.store, self.executor, self.threads = store, executor, threads
-        self.teacher, self.teacher_done, self.teacher_slots = teacher, teacher_done, teacher_slots
+        self.teacher, self.teacher_slots = teacher, teacher_slots
         self.listener = listener
         self._begun = time.perf_counter()
         self._running: dict[Future[float], Job] = {}
@@ -113,7 +124,7 @@ class Schedule:
             asking = sum(other.asks_teacher for other in self._running.values())
             if job.asks_teacher and self.teacher_slots is not None and asking >= self.teacher_slots:
                 continue
-            access = self.teacher() if job.asks_teacher and self.teacher is not None else None
+            access = self.teacher.access() if job.asks_teacher and self.teacher is not None else None
             del waiting[job.id]
             call = JobCall(root=str(self.store.root), job=job, threads=self.threads, teacher=access)
             self._running[self.executor.submit(call)] = job
@@ -129,8 +140,8 @@ class Schedule:
             if error is None:
                 finished.add(job.id)
                 self._tell("finished", job, took=future.result())
-                if job.asks_teacher and self.teacher_done is not None and not self._teacher_needed(finished):
-                    self.teacher_done()
+                if job.asks_teacher and self.teacher is not None and not self._teacher_needed(finished):
+                    self.teacher.stop()
                 continue
             if not isinstance(error, EpigoneError):
                 error = JobFailed(

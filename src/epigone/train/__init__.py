@@ -1,9 +1,17 @@
-"""Imitation data in, a student out: chat format, packing, optimizers, loop, checkpoints."""
+"""Imitation data in, a student out: chat format, packing, optimizers, loop, checkpoints.
 
-from epigone.train.plan import plan_training
+A recipe can be read without torch: what needs it is loaded when it is first named.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from epigone.train.record import HeldoutLoss, StepLoss, Timing, TrainPlan, TrainRecord
 from epigone.train.spec import ChatFormat, LoraSpec, OptimizerName, Precision, TrainSpec
-from epigone.train.training import count_conversation_tokens, count_text_tokens, pretrain, train_student
+
+if TYPE_CHECKING:
+    from epigone.train.plan import plan_training
+    from epigone.train.training import count_conversation_tokens, count_text_tokens, pretrain, train_student
 
 __all__ = [
     "ChatFormat",
@@ -22,3 +30,17 @@ __all__ = [
     "pretrain",
     "train_student",
 ]
+
+_NEEDS_TORCH = {
+    "plan_training": "plan",
+    "count_conversation_tokens": "training",
+    "count_text_tokens": "training",
+    "pretrain": "training",
+    "train_student": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEEDS_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_NEEDS_TORCH[name]}"), name)
