@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
-from epigone.disk import write_json, write_jsonl
+from epigone.disk import atomic_write, write_json, write_jsonl
 from epigone.errors import BudgetExceeded
 from epigone.models import Progress, TextModel
 from epigone.records import Conversation, Drop, Reply, Request
 
-__all__ = ["Collected", "Usage", "ask", "unusable", "write_collected"]
+__all__ = ["Collected", "Usage", "ask", "unusable", "write_collected", "write_records"]
 
 
 class Collected(Struct, frozen=True, kw_only=True):
@@ -42,6 +43,28 @@ def write_collected(collected: Collected, folder: Path | str) -> None:
     write_jsonl(folder / "drops.jsonl", collected.drops)
     summary = {"stats": collected.stats, "yield_curve": collected.yield_curve, "stopped": collected.stopped}
     write_json(folder / "collected.json", summary)
+
+
+def write_records(records: Iterable[Conversation | Drop], folder: Path | str) -> dict[str, float]:
+    """Write the same three files from a stream, without holding it; returns the counts.
+
+    Raises:
+        DiskError: the folder cannot be written; what was there before is then unchanged.
+    """
+    folder, encoder, counts = Path(folder), msgspec.json.Encoder(order="deterministic"), Counter[str]()
+    with atomic_write(folder / "conversations.jsonl") as kept, atomic_write(folder / "drops.jsonl") as dropped:
+        for record in records:
+            if isinstance(record, Conversation):
+                counts["conversations"] += 1
+                kept.write(encoder.encode(record) + b"\n")
+            else:
+                counts[f"dropped.{record.reason}"] += 1
+                dropped.write(encoder.encode(record) + b"\n")
+    stats = {"conversations": float(counts.pop("conversations", 0))} | {
+        name: float(counts[name]) for name in sorted(counts)
+    }
+    write_json(folder / "collected.json", {"stats": stats, "yield_curve": (), "stopped": "end of the dump"})
+    return stats
 
 
 class Usage:

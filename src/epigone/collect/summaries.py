@@ -6,7 +6,7 @@ for a summary of a new passage. Source: The False Promise of Imitating Proprieta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -123,7 +123,7 @@ def write_summaries(
     Raises:
         DataError: no example. SpecError: a template is wrong. BudgetExceeded: a re-run goes on from the cache.
     """
-    prompts = _Prompts(spec, examples, model, seed)
+    prompts = _Prompts(spec, examples, model.count_tokens, seed)
     total = len(passages) if isinstance(passages, Sequence) else None
     usage, drops, conversations, curve = Usage(), list[Drop](), list[Conversation](), [(0, 0)]
     taken = {"": "empty_passage"}
@@ -164,21 +164,32 @@ def write_summaries(
 
 
 def summary_requests(
-    spec: SummariesSpec, examples: Sequence[PassageSummary], passages: Iterable[str], model: TextModel, *, seed: int
+    spec: SummariesSpec,
+    examples: Sequence[PassageSummary],
+    passages: Iterable[str],
+    *,
+    seed: int,
+    count_tokens: Callable[[str], int | None] = lambda _: None,
 ) -> list[Request]:
     """The requests of :func:`write_summaries` for ``passages``; those that do not fit are left out. Asks nothing."""
-    prompts = _Prompts(spec, examples, model, seed)
+    prompts = _Prompts(spec, examples, count_tokens, seed)
     return [request for passage in passages if (request := prompts.request(passage)) is not None]
 
 
 class _Prompts:
     """Makes each passage's request, with as many examples as fit."""
 
-    def __init__(self, spec: SummariesSpec, examples: Sequence[PassageSummary], model: TextModel, seed: int) -> None:
+    def __init__(
+        self,
+        spec: SummariesSpec,
+        examples: Sequence[PassageSummary],
+        count_tokens: Callable[[str], int | None],
+        seed: int,
+    ) -> None:
         if not examples:
             raise DataError("there is no example to show", where=str(spec.examples or "examples"))
         self.short = 0
-        self._spec, self._examples, self._model, self._seed = spec, examples, model, seed
+        self._spec, self._examples, self._count_tokens, self._seed = spec, examples, count_tokens, seed
         self._template = Template(spec.template, default="summaries")
         self._training_template = Template(spec.training_template, default="passage")
         self._template.render(
@@ -200,7 +211,7 @@ class _Prompts:
         return None
 
     def _tokens(self, prompt: str) -> float:
-        counted = self._model.count_tokens(prompt)
+        counted = self._count_tokens(prompt)
         return len(prompt) / CHARACTERS_PER_TOKEN if counted is None else counted
 
     def _as_request(self, prompt: str, passage: str) -> Request:

@@ -1,0 +1,167 @@
+"""`epigone collect RECIPE.yaml --out DIR`, and `epigone collect DUMP --format sharegpt --out DIR`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from epigone.errors import DataError, SpecError
+from epigone.specs import parse_spec
+
+if TYPE_CHECKING:
+    from epigone.collect import Collected, Forecast, ImportSpec, RecipeSpec
+    from epigone.records import Conversation, Request
+
+__all__ = ["collect"]
+
+
+def collect(
+    source: Annotated[Path, typer.Argument(help="Recipe (YAML), or with --format a dump.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for conversations.jsonl, drops.jsonl, collected.json.", show_default=False),
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="Read SOURCE as a dump: sharegpt, hc3, pairs, alpaca or messages.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Show the first requests in full and the cost; ask nothing.")] = False,
+    show: Annotated[int, typer.Option(min=0, help="How many requests a dry run shows.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+    cache: Annotated[
+        Path | None, typer.Option(help="File that keeps every paid answer.  [default: DIR/cache/requests.sqlite]")
+    ] = None,
+    refuse_cut: Annotated[bool, typer.Option(help="Refuse a dump that ends in the middle of a record.")] = False,
+    terms: Annotated[str, typer.Option(help="Licence or terms of a dump.")] = "",
+) -> None:
+    """Ask a teacher for imitation data as a recipe says, or import a dump. Run it again to go on where it stopped."""
+    from epigone.collect import ImportSpec, forecast, read_recipe
+
+    console = Console(highlight=False)
+    if format is not None:
+        fields = {"format": format, "path": str(source), "refuse_cut": refuse_cut, "terms": terms}
+        _import(console, [parse_spec(ImportSpec, fields, where="--format")], _folder(out))
+        return
+    if source.suffix not in (".yaml", ".yml"):
+        raise SpecError("is no recipe", where=str(source), fix="name a .yaml file, or say --format for a dump")
+    recipe = read_recipe(source)
+    if recipe.imports:
+        specs = [spec.model_copy(update={"refuse_cut": True}) if refuse_cut else spec for spec in recipe.imports]
+        _import(console, specs, _folder(out))
+    elif dry_run:
+        _show_forecast(console, forecast(recipe, seed=seed, show=show))
+    else:
+        _ask(console, recipe, _folder(out), seed=seed, cache=cache)
+
+
+def _folder(out: Path | None) -> Path:
+    if out is None:
+        raise SpecError("no folder to write into", where="--out", fix="add --out DIR, or --dry-run to only look")
+    return out
+
+
+def _import(console: Console, specs: list[ImportSpec], out: Path) -> None:
+    from epigone.collect import import_dump, write_records
+    from epigone.records import Drop
+
+    cuts: list[Drop] = []
+
+    def noting_cuts() -> Iterator[Conversation | Drop]:
+        for record in chain.from_iterable(import_dump(spec) for spec in specs):
+            if isinstance(record, Drop) and record.reason == "file_cut":
+                cuts.append(record)
+            yield record
+
+    stats = write_records(noting_cuts(), out)
+    _show_counts(console, stats)
+    for cut in cuts:
+        console.print(f"[bold]cut:[/] {cut.detail}", soft_wrap=True)
+    if not stats["conversations"]:
+        raise DataError(
+            "no conversation was found", where=str(specs[0].path or specs[0].hub), fix=f"see {out}/drops.jsonl"
+        )
+    console.print(f"written to {out}", soft_wrap=True)
+
+
+def _ask(console: Console, recipe: RecipeSpec, out: Path, *, seed: int, cache: Path | None) -> None:
+    from epigone.collect import run_recipe, write_collected
+    from epigone.models import Budget, RequestCache, open_model
+
+    assert recipe.teacher is not None  # RecipeSpec sees to it
+    answers = RequestCache(cache or out / "cache" / "requests.sqlite")
+    budget = Budget(recipe.budget.usd, recipe.budget.tokens, ledger=answers.path.with_name("spending.sqlite"))
+    spec = recipe.teacher.api or recipe.teacher.local
+    assert spec is not None
+    model = open_model(spec, cache=answers, budget=budget)
+    bars = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )  # fmt: skip
+    try:
+        with bars:
+            task = bars.add_task(f"asking {model.name}", total=None)
+            collected = run_recipe(
+                recipe, model, seed=seed, progress=lambda done, total: bars.update(task, completed=done, total=total)
+            )
+    finally:
+        model.close()
+    write_collected(collected, out)
+    _show_collected(console, collected)
+    console.print(f"budget: {budget.describe()}\nwritten to {out}", soft_wrap=True)
+
+
+def _show_forecast(console: Console, found: Forecast) -> None:
+    for number, request in enumerate(found.first, 1):
+        console.rule(f"request {number} of about {found.requests:,}", align="left")
+        _show_request(console, request)
+    console.rule(align="left")
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "estimate", "at most"):
+        table.add_column(name, justify="left" if not name else "right")
+    table.add_row("requests", f"{found.requests:,}", "")
+    table.add_row("prompt tokens", f"{found.prompt_tokens:,}", "")
+    table.add_row("reply tokens", f"{found.completion_tokens:,}", f"{found.most_completion_tokens:,}")
+    if found.usd is None or found.most_usd is None:
+        table.add_row("cost", "unknown: the recipe has no price", "")
+    else:
+        table.add_row("cost", f"${found.usd:,.2f}", f"${found.most_usd:,.2f}")
+    console.print(table)
+    console.print("Estimated from four characters a token and replies half as long as they may be; nothing was asked.")
+
+
+def _show_request(console: Console, request: Request) -> None:
+    for message in request.messages or ():
+        console.print(f"[bold]{message.role}[/]")
+        console.print(message.content, markup=False, soft_wrap=True)
+    if request.prompt is not None:
+        console.print(request.prompt, markup=False, soft_wrap=True)
+    settings = f"temperature {request.temperature:g}, max_tokens {request.max_tokens}, seed {request.seed}"
+    console.print(f"[dim]{settings}[/]")
+
+
+def _show_collected(console: Console, collected: Collected) -> None:
+    _show_counts(console, collected.stats)
+    curve = collected.yield_curve
+    shown = curve[:: max(1, len(curve) // 8)][1:]
+    shown = shown if not curve or curve[-1] in shown else (*shown, curve[-1])
+    if len(shown) > 1:
+        steps = ", ".join(f"{requests:,}: {kept:,}" for requests, kept in shown)
+        console.print(f"kept after so many requests: {steps}", soft_wrap=True)
+    console.print(f"[bold]{collected.stopped}[/]", soft_wrap=True)
+
+
+def _show_counts(console: Console, stats: dict[str, float]) -> None:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right")
+    table.add_column()
+    for name, count in stats.items():
+        table.add_row(
+            f"{count:,.0f}", name.replace("dropped.", "dropped: ").replace("replies.", "replies: ").replace("_", " ")
+        )
+    console.print(table)
