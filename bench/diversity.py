@@ -67,8 +67,8 @@ def installed_dump() -> Path | None:
     return next(Path(found.submodule_search_locations[0]).rglob("*.json"), None)
 
 
-def first_queries(dump: Path) -> Iterator[str]:
-    """The first user turn of each complete record of a JSON array that may be cut off."""
+def dump_records(dump: Path) -> Iterator[dict[str, list[dict[str, str]]]]:
+    """The complete records of a JSON array that may be cut off."""
     text, decoder, at = dump.read_text(encoding="utf-8"), json.JSONDecoder(), 1
     while True:
         while at < len(text) and text[at] in " \r\n\t,":
@@ -77,6 +77,12 @@ def first_queries(dump: Path) -> Iterator[str]:
             record, at = decoder.raw_decode(text, at)
         except ValueError:
             return
+        yield record
+
+
+def first_queries(dump: Path) -> Iterator[str]:
+    """The first user turn of each record."""
+    for record in dump_records(dump):
         turns = [turn["value"] for turn in record["conversations"] if turn["from"] in ("human", "user")]
         yield from turns[:1]
 

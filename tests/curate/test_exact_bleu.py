@@ -48,8 +48,10 @@ def test_all_pairs_above_a_threshold_are_found_and_no_others(left: list[str], ri
             assert got[pair] == pytest.approx(score, abs=1e-9)
 
 
-@settings(max_examples=200, deadline=None)
-@given(text=st.one_of(st.text(max_size=60), WORDS))
+@settings(max_examples=500, deadline=None)
+@given(text=st.one_of(st.text(max_size=60), st.text(alphabet=".,-0a &_\n\t\u3000<>/;qampt", max_size=30), WORDS))
+@example(text="a....5 1.-2 ,,,3 .")
+@example(text="1,000.50-3 - e.g. &amp;lt; -\nx <skipped>")
 def test_the_tokens_are_sacrebleu_s(text: str) -> None:
     metric = sacrebleu.BLEU()
     assert tokenize_13a(text) == metric._preprocess_segment(text).split()
@@ -64,13 +66,13 @@ def test_diversity_counts_a_repeated_query_once_and_knows_when_it_cannot_say() -
 def test_a_sampled_mean_has_an_interval_that_covers_the_exact_one() -> None:
     generator = np.random.default_rng(0)
     words = np.array([f"w{number}" for number in range(40)])
-    queries = [" ".join(generator.choice(words, size=generator.integers(3, 15))) for _ in range(600)]
+    queries = [" ".join(generator.choice(words, size=generator.integers(3, 15))) for _ in range(300)]
     exact = measure_diversity(queries, seed=0)
     assert (exact.low, exact.high, exact.n_sampled) == (None, None, exact.n_queries)
     covered = 0
-    for seed in range(100):
-        sampled = measure_diversity(queries, DiversitySpec(exact_up_to=100, sample=100), seed=seed)
+    for seed in range(50):
+        sampled = measure_diversity(queries, DiversitySpec(exact_up_to=100, sample=60), seed=seed)
         assert sampled.low is not None and sampled.high is not None and exact.mean is not None
-        assert sampled.n_sampled == 100
+        assert sampled.n_sampled == 60
         covered += sampled.low <= exact.mean <= sampled.high
-    assert 88 <= covered <= 100  # nominal 95 of 100; below 88 has probability 0.004
+    assert 42 <= covered <= 50  # nominal 47.5 of 50; below 42 has probability 0.003

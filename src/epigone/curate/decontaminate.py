@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from epigone.curate.bleu import BleuPairs, tokenize_13a
+from epigone.curate.bleu import BleuPairs, Hypotheses, tokenize_13a
 from epigone.curate.curated import EvaluationText, Match, Notes
 from epigone.curate.grams import GramTable
 from epigone.records import Conversation, Drop
@@ -134,7 +134,7 @@ class _BleuFinder:
         self.part = texts[0].part
         self.too_short = len(texts) - len(kept)
         self._floor = spec.bleu_above
-        self._hypotheses = [tokens[place] for place in kept]
+        self._hypotheses = Hypotheses([tokens[place] for place in kept])
 
     def find(self, turns: Sequence[str]) -> list[tuple[int, int, float]]:
         if not turns or not self.texts:

@@ -8,6 +8,7 @@ n-gram as often as the text that has fewer of it, is the number of features that
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -77,8 +78,7 @@ class GramTable:
     def _encode(self, texts: Sequence[Sequence[str]]) -> tuple[Ints, Ints]:
         lengths = np.array([len(tokens) for tokens in texts], dtype=np.int64)
         number = self._words.get
-        flat = (number(token, -1) for tokens in texts for token in tokens)
-        words = np.fromiter(flat, dtype=np.int64, count=int(lengths.sum()))
+        words = np.fromiter(map(number, chain.from_iterable(texts), repeat(-1)), np.int64, count=int(lengths.sum()))
         return words, np.repeat(np.arange(len(texts)), lengths)
 
     def _extend(self, grams: Ints, words: Ints, text_of: Ints, n: int) -> tuple[Ints, Ints]:

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from epigone.errors import EpigoneError, MissingDependency
@@ -56,16 +55,41 @@ class Processes:
 
 
 class RayWorkers:
-    """On a Ray cluster: the one at ``address``, or a local one with ``count`` workers."""
+    """On a Ray cluster: the one at ``address``, or a local one with ``count`` workers that ends with the last map."""
 
     def __init__(self, count: int, address: str | None = None) -> None:
         self.count, self.address = count, address
+        self._maps = 0  # steps run as a chain, so that one map may end while the next still waits for its tasks
+        self._ours = False
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        with _ray(self.count, self.address) as ray:
+        ray = self._start()
+        try:
             carried = ray.put(function)
             task = ray.remote(_call)
             yield from _in_order(lambda item: task.remote(carried, item), ray.get, items, 2 * self.count)
+        finally:
+            self._maps -= 1
+            if self._ours and not self._maps:
+                ray.shutdown()
+                self._ours = False
+
+    def _start(self) -> Any:
+        try:
+            import ray
+        except ImportError as error:
+            raise MissingDependency("Ray is not installed", fix="pip install 'epigone[cluster]'") from error
+        if not ray.is_initialized():
+            local = {} if self.address else {"num_cpus": self.count, "include_dashboard": False}
+            try:
+                ray.init(address=self.address, log_to_driver=False, logging_level="error", **local)
+            except ConnectionError as error:
+                raise EpigoneError(
+                    "no Ray cluster answers", where=self.address, fix="check the address, or use --ray local"
+                ) from error
+            self._ours = True
+        self._maps += 1
+        return ray
 
 
 def open_workers(count: int, ray: str | None = None) -> Workers:
@@ -103,20 +127,3 @@ def _apply(item: Any) -> Any:
 
 def _call(function: Callable[[Any], Any], item: Any) -> Any:
     return function(item)
-
-
-@contextmanager
-def _ray(count: int, address: str | None) -> Iterator[Any]:
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingDependency("Ray is not installed", fix="pip install 'epigone[cluster]'") from error
-    ours = not ray.is_initialized()
-    if ours:
-        local = {} if address else {"num_cpus": count, "include_dashboard": False}
-        ray.init(address=address, log_to_driver=False, logging_level="error", **local)
-    try:
-        yield ray
-    finally:
-        if ours:
-            ray.shutdown()
