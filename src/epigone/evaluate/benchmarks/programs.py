@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from epigone.evaluate.benchmarks.process import Item
-from epigone.evaluate.benchmarks.sandbox import Limits, find_confinement, run_test
+from epigone.evaluate.benchmarks.sandbox import Confinement, Limits, find_confinement, run_test
 
 __all__ = ["PassesTests", "complete_program", "fenced_program", "keep_all", "pass_at_k", "passes_tests"]
 
@@ -90,14 +90,21 @@ class PassesTests:
         """The benchmark's own solution, where the data hold it."""
         return str(doc.get("canonical_solution") or "")
 
+    def confine(self) -> Confinement:
+        """The walls that programs run behind.
+
+        Raises:
+            SandboxError: one does not hold here, and ``allow_unconfined`` does not accept it.
+        """
+        return find_confinement(allow_unconfined=self.allow_unconfined)
+
     def _passes(self, doc: Item, program: str) -> bool:
-        confinement = find_confinement(allow_unconfined=self.allow_unconfined)
         found = run_test(
             program,
             prompt=str(doc["prompt"]),
             test=str(doc["test"]),
             entry_point=str(doc["entry_point"]),
-            confinement=confinement,
+            confinement=self.confine(),
             limits=self.limits,
         )
         return found.verdict == "passed"

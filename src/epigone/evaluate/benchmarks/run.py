@@ -6,13 +6,17 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from epigone.disk import digest_json, read_json, write_json
 from epigone.errors import SpecError
 from epigone.evaluate.benchmarks.items_file import read_items, write_items
 from epigone.evaluate.benchmarks.process import accepted_answers
+from epigone.evaluate.benchmarks.programs import PassesTests
 from epigone.evaluate.benchmarks.requests import (
     StopRule,
     answer_of,
@@ -22,7 +26,7 @@ from epigone.evaluate.benchmarks.requests import (
     stop_rule,
 )
 from epigone.evaluate.benchmarks.spec import BenchmarkSpec
-from epigone.evaluate.benchmarks.task_files import LoadedTask, TaskItem, load_tasks
+from epigone.evaluate.benchmarks.task_files import LoadedTask, TaskItem, load_tasks, refuse_same_names
 from epigone.models.protocol import Progress, TextModel
 from epigone.records import ItemScore, ItemStatus
 
@@ -70,9 +74,10 @@ def run_benchmarks(
 
     Raises:
         SpecError, DataError: from loading the tasks; ``out`` holds results of another model, seed or setting.
+        SandboxError: a task runs programs that cannot be confined here; nothing has been asked then.
         EndpointError, BudgetExceeded: from the model; everything scored so far is in ``out``.
     """
-    tasks = [task if isinstance(task, LoadedTask) else load_tasks([task], seed=seed)[0] for task in specs]
+    tasks = _load_what_is_not(specs, seed)
     ledger = _Ledger(out, _record(model, tasks, chat=chat, seed=seed))
     total, done = sum(len(task.items) for task in tasks), 0
     results: list[ItemScore] = []
@@ -103,7 +108,6 @@ class _Asked:
     def __init__(self, model: TextModel, task: LoadedTask, chat: bool, seed: int) -> None:
         self.model, self.task, self.chat, self.seed = model, task, chat, seed
         self.kind = task.harness.OUTPUT_TYPE
-        self.rule = stop_rule(getattr(task.harness.config, "generation_kwargs", None) or {})
         self.repeats = int(task.harness.config.repeats or 1)
         self.problems: Counter[str] = Counter()
 
@@ -117,12 +121,13 @@ class _Asked:
         instances = [self._instances(item, chat=self.chat) for item in items]
         flat = [instance for group in instances for instance in group]
         statuses = self._ask_text(flat, progress) if self.kind == "generate_until" else self._ask_score(flat, progress)
-        answered = [instance for instance in flat if statuses[id(instance)] == "ok"]
+        answered = [instance for instance, status in zip(flat, statuses, strict=True) if status == "ok"]
         self.task.harness._instances = answered  # where lm-eval's filters look for them
         if answered:
             self.task.harness.apply_filters()
+        following = iter(statuses)
         return [
-            self._item_score(item, group, [statuses[id(instance)] for instance in group], digests[item.id])
+            self._item_score(item, group, list(islice(following, len(group))), digests[item.id])
             for item, group in zip(items, instances, strict=True)
         ]
 
@@ -135,7 +140,7 @@ class _Asked:
         )
         return made if isinstance(made, list) else [made]
 
-    def _ask_text(self, flat: Sequence[Any], progress: Progress) -> dict[int, ItemStatus]:
+    def _ask_text(self, flat: Sequence[Any], progress: Progress) -> list[ItemStatus]:
         """Generate ``repeats`` answers for each instance; the status of an instance is that of its worst answer."""
         rules: list[StopRule] = [stop_rule(instance.args[1]) for instance in flat]
         requests = [
@@ -144,22 +149,22 @@ class _Asked:
             for sample in range(self.repeats)
         ]
         replies = iter(self.model.generate(requests, progress))
-        statuses: dict[int, ItemStatus] = {}
+        statuses: list[ItemStatus] = []
         for instance, rule in zip(flat, rules, strict=True):
             drawn = list(islice(replies, self.repeats))
             answers = [answer_of(reply, rule) for reply in drawn]
             instance.resps = [text for text, _ in answers]
             instance.cut_share = sum(reply.status == "length" for reply in drawn) / self.repeats
-            statuses[id(instance)] = next((status for _, status in answers if status != "ok"), "ok")
+            statuses.append(next((status for _, status in answers if status != "ok"), "ok"))
             self.problems.update(str(reply.error) for reply in drawn if reply.error)
         return statuses
 
-    def _ask_score(self, flat: Sequence[Any], progress: Progress) -> dict[int, ItemStatus]:
+    def _ask_score(self, flat: Sequence[Any], progress: Progress) -> list[ItemStatus]:
         """Log-probabilities of the continuations; a rolling request scores its text from the beginning."""
         rolling = self.kind == "loglikelihood_rolling"
         pairs = [("", instance.args[0]) if rolling else instance.args[:2] for instance in flat]
         replies = self.model.score([score_request(*pair, chat=self.chat and not rolling) for pair in pairs], progress)
-        statuses: dict[int, ItemStatus] = {}
+        statuses: list[ItemStatus] = []
         listed = {instance.doc_id for instance, reply in zip(flat, replies, strict=True) if reply.status == "ok"}
         for instance, reply in zip(flat, replies, strict=True):
             found = likelihood_of(reply)
@@ -168,7 +173,7 @@ class _Asked:
                 # the same item is, is less likely than that one: how much less is unknown, which is chosen is not.
                 found = (UNLISTED, False)
             instance.resps = [found[0] if rolling and found else found]
-            statuses[id(instance)] = "failed" if found is None else "ok"
+            statuses.append("failed" if found is None else "ok")
             self.problems.update([str(reply.error)] if reply.error and found is None else [])
         return statuses
 
@@ -253,6 +258,14 @@ class _Ledger:
                 write_json(self._folder / "evaluation.json", self._record)
 
 
+def _load_what_is_not(specs: Sequence[BenchmarkSpec | LoadedTask], seed: int) -> list[LoadedTask]:
+    tasks: list[LoadedTask] = []
+    for spec in specs:
+        tasks += [spec] if isinstance(spec, LoadedTask) else load_tasks([spec], seed=seed)
+    refuse_same_names(tasks)
+    return tasks
+
+
 def _record(model: TextModel, tasks: Sequence[LoadedTask], *, chat: bool, seed: int) -> dict[str, Any]:
     """What was done, for the reader of the results: stop rules, lengths and extraction are equal for all models."""
     return {
@@ -270,6 +283,7 @@ def _record(model: TextModel, tasks: Sequence[LoadedTask], *, chat: bool, seed: 
                 "scoring": type(task.scoring).__name__ if task.scoring else "lm-eval",
                 "prompts": digest_json([item.context for item in task.items]),
             }
+            | ({"sandbox": task.scoring.confine().describe()} if isinstance(task.scoring, PassesTests) else {})
             for task in tasks
         },
     }
@@ -286,4 +300,5 @@ def _chunks(items: Sequence[TaskItem], size: int) -> list[Sequence[TaskItem]]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) or type(value).__name__ in ("float64", "float32", "int64", "bool_")
+    """Whether a metric's value stands for one item; some of lm-eval's (F1, Brier) are pairs for a later step."""
+    return isinstance(value, Real | np.bool_)

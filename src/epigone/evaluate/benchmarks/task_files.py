@@ -25,7 +25,7 @@ from epigone.evaluate.benchmarks.programs import PassesTests
 from epigone.evaluate.benchmarks.spec import BenchmarkSpec
 from epigone.evaluate.benchmarks.text_match import normalize_answer
 
-__all__ = ["LoadedTask", "TaskItem", "load_tasks"]
+__all__ = ["LoadedTask", "TaskItem", "load_tasks", "refuse_same_names"]
 
 ID_COLUMNS = ("id", "item", "task_id", "question_id")
 
@@ -77,11 +77,20 @@ def load_tasks(specs: Sequence[BenchmarkSpec], *, seed: int) -> list[LoadedTask]
         with _quiet_harness():
             for harness, held_out in _build(spec, seed):
                 loaded.append(_with_items(spec, harness, held_out, seed))
-    names = [task.name for task in loaded]
+    refuse_same_names(loaded)
+    return loaded
+
+
+def refuse_same_names(tasks: Sequence[LoadedTask]) -> None:
+    """Rows of two tasks of one name could not be told apart.
+
+    Raises:
+        SpecError: there are such tasks.
+    """
+    names = [task.name for task in tasks]
     for name in names:
         if names.count(name) > 1:
             raise SpecError("two benchmarks have this name", where=name, fix="give one of them another 'name'")
-    return loaded
 
 
 # ---------------------------------------------------------------------------------------------- lm-eval's task object
