@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from epigone.train import document_attention
 from epigone.train.batches import IGNORED, Batch
 from epigone.train.head import chunked_loss
 
@@ -29,21 +30,32 @@ class Objective(nn.Module):  # type: ignore[misc]
         self._z = z_loss
         self._softcap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
         self.chunked = self._head_is_plain()
+        self._own_attention = False
+
+    def use_document_attention(self) -> None:
+        """Compute attention document by document (CPU, bfloat16), where that is the function the model defines."""
+        if document_attention.serves(self.model.config):
+            document_attention.register()
+            self.model.set_attn_implementation(document_attention.NAME)
+            self._own_attention = True
 
     def forward(self, batch: Batch) -> Tensor:
         """Sum of weight × cross entropy over the batch's targets (a scalar, float32)."""
         chosen = torch.nonzero((batch.targets != IGNORED).view(-1)).squeeze(1)
         targets = batch.targets.view(-1)[chosen]
         weights = batch.weights.view(-1)[chosen]
+        given = {"input_ids": batch.input_ids, "position_ids": batch.position_ids, "use_cache": False}
+        if self._own_attention:
+            dtype = self.model.get_input_embeddings().weight.dtype
+            given["documents"] = document_attention.find_documents(batch.position_ids, dtype)
         if not self.chunked:
-            logits = self.model(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False).logits
+            logits = self.model(**given).logits
             flat = logits.view(-1, logits.shape[-1])[chosen].float()
             loss = functional.cross_entropy(flat, targets, reduction="none")
             if self._z:
                 loss = loss + self._z * torch.logsumexp(flat, dim=-1).square()
             return (weights * loss).sum()
-        body = self.model.base_model
-        hidden = body(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False).last_hidden_state
+        hidden = self.model.base_model(**given).last_hidden_state
         head = self.model.get_output_embeddings()
         bias = getattr(head, "bias", None)
         return chunked_loss(

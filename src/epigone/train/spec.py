@@ -72,7 +72,7 @@ class TrainSpec(Spec):
     """Decay of the two moment estimates of ``adamw`` and ``parameter_scaled_adamw``."""
 
     weight_decay: float = Field(0.0, ge=0)
-    """Decoupled weight decay, for matrices only (vectors are left alone, and embeddings unless the next key says so)."""
+    """Decoupled weight decay of matrices. Vectors are left alone; embeddings too, unless ``decay_embeddings``."""
 
     decay_embeddings: bool = False
     """Whether embeddings, and a head that is tied to them, decay too. Tiny models trained from nothing learn facts much

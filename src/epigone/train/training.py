@@ -212,6 +212,8 @@ def _prepare(spec: TrainSpec, model: Any, material: _Material, seed: int, device
     model.train()
     objective = Objective(model, z_loss=spec.z_loss)
     dtype = choose_precision(spec.precision, device, model.config.get_text_config().hidden_size)
+    if device.type == "cpu" and dtype == torch.bfloat16:
+        objective.use_document_attention()
     weights = Weights(model, dtype)
     heldout = {
         source: (pack([len(example.ids) for example in members], spec.packing, spec.block_tokens), members)

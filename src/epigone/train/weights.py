@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 __all__ = ["Weights", "choose_precision"]
 
-_WIDTH_FOR_BFLOAT16 = 96
+_WIDTH_FOR_BFLOAT16 = 128
 """On a CPU with matrix units bfloat16 pays from this hidden size on (measured: dev/log/train.md)."""
 
 
