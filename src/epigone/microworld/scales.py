@@ -11,8 +11,9 @@ class WorldModel(Struct, frozen=True, kw_only=True):
     """A model trained on the world's text. ``config``: of transformers, without the vocabulary's size.
 
     ``corpus_tokens``: it reads so many tokens from the beginning of the corpus, once. ``pretraining`` and
-    ``instruction`` are settings of ``TrainSpec``; only the teacher has the second. ``cost``: rough seconds on one
-    thread, so that the longest training starts first.
+    ``instruction`` are settings of ``TrainSpec``; only the teacher has the second. ``replay_tokens``: of corpus mixed
+    into the instruction tuning; the instruction data is about entities that are not held out, and without replay the
+    teacher forgets the others. ``cost``: rough seconds on one thread, so that the longest training starts first.
     """
 
     name: str
@@ -20,6 +21,7 @@ class WorldModel(Struct, frozen=True, kw_only=True):
     corpus_tokens: int
     pretraining: dict[str, object]
     instruction: dict[str, object] | None = None
+    replay_tokens: int = 0
     cost: float
 
 
@@ -88,6 +90,7 @@ def _pretraining(peak_lr: float) -> dict[str, object]:
         "batch_blocks": 4,
         "peak_lr": peak_lr,
         "weight_decay": 0.1,
+        "decay_embeddings": True,
         "warmup_share": 0.05,
         "schedule": "linear",
         "final_lr_share": 0.02,
@@ -110,7 +113,7 @@ def _fine_tuning(peak_lr: float, batch_blocks: int) -> dict[str, object]:
 
 _SHARES = {
     "articles": 0.68,
-    "qa": 0.008,
+    "qa": 0.004,
     "quiz": 0.03,
     "problems": 0.12,
     "sums": 0.04,
@@ -121,27 +124,28 @@ _SHARES = {
 _FULL = Scale(
     name="full",
     people=240,
-    surnames=100,
+    surnames=720,
     works=48,
     places=24,
     organisations=20,
     zipf=0.6,
     corpus_shares=_SHARES,
-    instructions=5_500,
+    instructions=5_000,
     models=(
         WorldModel(name="base-s", config=_llama(56, 4), corpus_tokens=800_000, pretraining=_pretraining(5e-3), cost=25),
         WorldModel(
             name="base-m", config=_llama(112, 4), corpus_tokens=900_000, pretraining=_pretraining(4e-3), cost=45
         ),
         WorldModel(
-            name="base-l", config=_llama(192, 6), corpus_tokens=900_000, pretraining=_pretraining(3e-3), cost=90
+            name="base-l", config=_llama(160, 5), corpus_tokens=800_000, pretraining=_pretraining(3e-3), cost=90
         ),
         WorldModel(
             name="teacher",
             config=_llama(256, 8),
             corpus_tokens=1_100_000,
             pretraining=_pretraining(2.5e-3),
-            instruction=_fine_tuning(1e-3, 8),
+            instruction=_fine_tuning(1e-3, 4),
+            replay_tokens=300_000,
             cost=230,
         ),
     ),
@@ -159,7 +163,7 @@ _FULL = Scale(
 _SMOKE = Scale(
     name="smoke",
     people=60,
-    surnames=40,
+    surnames=180,
     works=16,
     places=12,
     organisations=10,
@@ -175,6 +179,7 @@ _SMOKE = Scale(
             corpus_tokens=250_000,
             pretraining=_pretraining(5e-3),
             instruction=_fine_tuning(2e-3, 4),
+            replay_tokens=20_000,
             cost=14,
         ),
     ),

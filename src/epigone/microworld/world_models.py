@@ -83,6 +83,7 @@ def build_model(
             conversations=read_jsonl(world / "instructions.jsonl", Conversation),
             out=out,
             seed=seed,
+            replay=list(read_corpus(world, model.replay_tokens)),
             work=work / "instruction",
             progress=progress,
         )
