@@ -26,6 +26,7 @@ from epigone.specs import Spec
 __all__ = ["RESULTS_FORMAT", "CompareSpec", "compare"]
 
 RESULTS_FORMAT = 1
+_RANGES = {"share": (0.0, 1.0), "r": (-1.0, 1.0)}  # an interval of a level does not leave the level's range
 
 
 class CompareSpec(Spec):
@@ -161,7 +162,7 @@ class _Comparison:
     def _level(self, axis: Axis, name: str, draws: Draws | Undefined) -> Estimate:
         single = self.evidence.paired_values(axis, [name])
         if isinstance(draws, Undefined) or single is None:
-            return from_draws(draws, self.confidence, "r" if axis.unit == "r" else "mean")
+            return from_draws(draws, self.confidence, "r" if axis.unit == "r" else "mean", _RANGES.get(axis.unit))
         (values,), clusters = single
         if clusters is None and np.isin(values, (0.0, 1.0)).all():
             interval = wilson(int(values.sum()), len(values), self.confidence)

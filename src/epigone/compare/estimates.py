@@ -16,8 +16,10 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.10g}") + 0.0
 
 
-def from_draws(quantity: Draws | Undefined, confidence: float, what: str) -> Estimate:
-    """An estimate with its percentile interval; where undefined, ``method`` is the reason."""
+def from_draws(
+    quantity: Draws | Undefined, confidence: float, what: str, within: tuple[float, float] | None = None
+) -> Estimate:
+    """An estimate with its percentile interval, cut at the quantity's range ``within``; undefined: the reason."""
     if isinstance(quantity, Undefined):
         return Estimate(
             value=None,
@@ -28,6 +30,8 @@ def from_draws(quantity: Draws | Undefined, confidence: float, what: str) -> Est
             method=quantity.reason,
         )
     value, low, high = quantity.interval(confidence)
+    if within is not None and low is not None and high is not None:
+        low, high = max(low, within[0]), min(high, within[1])
     method = f"{what}; percentile bootstrap {confidence:.0%}, {len(quantity.draws)} resamples"
     if low is None:
         method = f"{what}; no interval: a single independent unit"

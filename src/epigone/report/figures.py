@@ -22,7 +22,8 @@ __all__ = ["Figure", "draw_figures"]
 _INK = "#010203"
 _COLOURS = ["#3b7dd8", "#d9822b", "#2f9e6e", "#b04ac0", "#c9483e", "#7a7f87"]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
-_PANEL = {"width": 250, "height": 190}
+_PANEL = {"width": 270, "height": 200}
+_DODGE = 1.07  # series at the same amount stand this factor apart, so that their error bars can be told from each other
 
 
 class Figure(Struct, frozen=True, kw_only=True):
@@ -56,14 +57,16 @@ def _gap_closed(arms: Arms) -> Figure | None:
         return None
     order = [row["axis"] for row in rows]
     base = alt.Chart(alt.Data(values=rows))
-    y = alt.Y("axis:N", sort=order, title=None)
+    y = alt.Y("axis:N", sort=order, title=None, axis=alt.Axis(labelLimit=260))
     colour = alt.Color("kind:N", scale=_scale(["style", "capability"]), title=None)
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=["style", "capability"], range=_SHAPES[:2]), title=None)
     x = alt.X("value:Q", title="share of the gap to the teacher closed", axis=alt.Axis(format="%"))
     bars = base.mark_rule(strokeWidth=2).encode(y=y, x=alt.X("low:Q"), x2="high:Q", color=colour)
     points = base.mark_point(filled=True, size=70, opacity=1).encode(y=y, x=x, color=colour, shape=shape)
     marks = alt.Chart(alt.Data(values=[{"x": 0.0}, {"x": 1.0}])).mark_rule(strokeDash=[3, 3]).encode(x="x:Q")
-    chart = (marks + bars + points).properties(width=420, height=24 * len(rows))
+    ends = base.mark_text(dy=-7, baseline="bottom").encode(x="x:Q", y=alt.value(0), text="label:N")
+    ends.data = alt.Data(values=[{"x": 0.0, "label": "base"}, {"x": 1.0, "label": "teacher"}])
+    chart = (marks + ends + bars + points).properties(width=560, height=26 * len(rows), padding={"left": 40})
     return Figure(
         key="gap",
         title="Gap closed, axis by axis",
@@ -140,8 +143,8 @@ def _against_amount(arms: Arms, axis: Axis) -> str:
     if not rows:
         return ""
     names = [base.name for base in arms.bases]
-    x = alt.X("x:Q", scale=alt.Scale(type="log"), title="imitation tokens", axis=alt.Axis(format="~s", tickCount=4))
-    chart = _dotted_teacher(arms, axis) + _levels(levels, names) + _lines(rows, names, x, axis)
+    chart = _lines(rows, names, _log_x(rows, "imitation tokens"), axis) + _levels(levels, names)
+    chart += _dotted_teacher(arms, axis)
     return _svg(chart.properties(title=axis.label, **_PANEL), f"{axis.label} against the amount of imitation data")
 
 
@@ -158,10 +161,7 @@ def _against_size(arms: Arms, axis: Axis) -> str:
     if len({row["x"] for row in rows}) < 2:
         return ""
     names = [name for name in ("base", "broad", "local") if any(row["series"] == name for row in rows)]
-    x = alt.X(
-        "x:Q", scale=alt.Scale(type="log"), title="parameters of the base", axis=alt.Axis(format="~s", tickCount=4)
-    )
-    chart = _dotted_teacher(arms, axis) + _lines(rows, names, x, axis)
+    chart = _lines(rows, names, _log_x(rows, "parameters of the base"), axis) + _dotted_teacher(arms, axis)
     return _svg(chart.properties(title=axis.label, **_PANEL), f"{axis.label} against the size of the base")
 
 
@@ -175,7 +175,9 @@ def _point(arms: Arms, model: ModelInfo, axis: Axis, *, series: str, x: int | No
 
 
 def _lines(rows: list[dict[str, Any]], names: Sequence[str], x: alt.X, axis: Axis) -> alt.LayerChart:
-    base = alt.Chart(alt.Data(values=rows))
+    middle = (len(names) - 1) / 2
+    apart = [{**row, "x": row["x"] * _DODGE ** (names.index(row["series"]) - middle)} for row in rows]
+    base = alt.Chart(alt.Data(values=apart))
     form = "%" if axis.unit == "share" else ".2f"
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=form, tickCount=5))
     colour = alt.Color("series:N", scale=_scale(names), title=None)
@@ -183,7 +185,14 @@ def _lines(rows: list[dict[str, Any]], names: Sequence[str], x: alt.X, axis: Axi
     lines = base.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour)
     bars = base.mark_rule(strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour)
     points = base.mark_point(filled=True, size=55, opacity=1).encode(x=x, y=y, color=colour, shape=shape)
-    return alt.layer(bars, lines, points)
+    return alt.layer(points, bars, lines, points)  # points lead, so that the legend is theirs, and stand on top
+
+
+def _log_x(rows: list[dict[str, Any]], title: str) -> alt.X:
+    """A logarithmic axis with a tick at each amount that was measured, and no other."""
+    ticks = sorted({row["x"] for row in rows})
+    scale = alt.Scale(type="log", domain=[ticks[0] / 1.5, ticks[-1] * 1.5], nice=False)
+    return alt.X("x:Q", scale=scale, title=title, axis=alt.Axis(format="~s", values=ticks, grid=False))
 
 
 def _levels(levels: list[dict[str, Any]], names: Sequence[str]) -> alt.Chart:
@@ -193,12 +202,20 @@ def _levels(levels: list[dict[str, Any]], names: Sequence[str]) -> alt.Chart:
     )
 
 
-def _dotted_teacher(arms: Arms, axis: Axis) -> alt.Chart:
+def _dotted_teacher(arms: Arms, axis: Axis) -> alt.LayerChart:
     """The teacher's level; for style and preference the second sample's, where there is one."""
     model = arms.ceiling if axis.kind in ("style", "preference") else arms.teacher
     estimate = arms.estimate(model, axis.name)
-    values = [] if estimate is None or estimate.value is None else [{"value": estimate.value}]
-    return alt.Chart(alt.Data(values=values)).mark_rule(strokeDash=[1, 3], strokeWidth=2).encode(y="value:Q")
+    values: list[dict[str, Any]] = []
+    if model is not None and estimate is not None and estimate.value is not None:
+        values.append({"value": estimate.value, "label": _TEACHER[model.role]})
+    base = alt.Chart(alt.Data(values=values))
+    rule = base.mark_rule(strokeDash=[1, 3], strokeWidth=2).encode(y="value:Q")
+    text = base.mark_text(align="right", baseline="bottom", dy=-3, fontSize=11)
+    return rule + text.encode(y="value:Q", x=alt.value("width"), text="label:N")
+
+
+_TEACHER = {"teacher": "teacher", "teacher_second_sample": "teacher, second sample"}
 
 
 def _scale(names: Iterable[str]) -> alt.Scale:
@@ -217,6 +234,7 @@ def _svg(chart: alt.TopLevelMixin, description: str) -> str:
         .configure_view(stroke=None)
         .configure_axis(domainColor=_INK, tickColor=_INK, gridColor="#80808040", titleFontWeight="normal", **text)
         .configure_legend(orient="bottom", symbolSize=70, **text)
+        .configure_text(color=_INK, fontSize=11)
         .configure_title(color=_INK, fontSize=12, anchor="start", fontWeight=600)
     )
     svg = str(vl_convert.vegalite_to_svg(themed.to_dict(), vl_version="6.4"))

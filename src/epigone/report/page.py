@@ -30,6 +30,16 @@ _CARD_TAGS = """
 _UNSAFE = {"script", "style"}
 
 
+class _Ruler(Struct, frozen=True, kw_only=True):
+    """Where a share stands between base and teacher: positions in per cent of the ruler's width."""
+
+    base: float
+    teacher: float
+    value: float
+    low: float
+    high: float
+
+
 class _Share(Struct, frozen=True, kw_only=True):
     """One half of the headline."""
 
@@ -39,6 +49,7 @@ class _Share(Struct, frozen=True, kw_only=True):
     interval: str
     method: str
     raw: float | None
+    ruler: _Ruler | None
 
 
 def write_report(content: ReportContent, out: Path) -> Path:
@@ -87,9 +98,30 @@ def _headline(headline: dict[str, Estimate]) -> list[_Share]:
                 interval=interval,
                 method=estimate.method,
                 raw=estimate.value,
+                ruler=_ruler(estimate),
             )
         )
     return found
+
+
+_RULER = (-0.5, 1.5)  # what the ruler shows; beyond it a mark stands at the edge
+
+
+def _ruler(estimate: Estimate) -> _Ruler | None:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return None
+
+    def place(share: float) -> float:
+        low, high = _RULER
+        return round(100 * (min(max(share, low), high) - low) / (high - low), 2)
+
+    return _Ruler(
+        base=place(0.0),
+        teacher=place(1.0),
+        value=place(estimate.value),
+        low=place(estimate.low),
+        high=place(estimate.high),
+    )
 
 
 _SYMBOLS = {"supported": "✓", "not_supported": "✗", "undecided": "?"}
