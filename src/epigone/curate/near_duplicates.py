@@ -38,7 +38,8 @@ class NearDuplicates:
         self._seed = seed % 2**32
 
     def run(self, stream: Iterable[Conversation], notes: Notes) -> Iterator[Conversation | Drop]:  # noqa: ARG002
-        index = MinHashLSH(threshold=self.spec.threshold, num_perm=self.spec.permutations)
+        # Missing a pair costs more than comparing one in vain: every candidate's similarity is looked at again.
+        index = MinHashLSH(threshold=self.spec.threshold, num_perm=self.spec.permutations, weights=(0.1, 0.9))
         kept: list[tuple[str, LeanMinHash]] = []
         for conversation in stream:
             query = first_query(conversation)

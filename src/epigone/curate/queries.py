@@ -12,6 +12,7 @@ from epigone.specs import Spec
 __all__ = ["Normalization", "first_query", "is_continuation", "normalize", "substantive_queries", "user_queries"]
 
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
+_WORD_CHARACTER = re.compile(r"[^\W_]")
 _POLITE = r"(?:please|pls|plz|kindly|ok|okay|yes|can you|could you)"
 _GO_ON = r"(?:continue|cont|go on|go ahead|keep going|carry on|proceed|resume|more|next|keep writing|finish)"
 _WHAT = (
@@ -51,11 +52,11 @@ def _fold(text: str, rules: Normalization) -> str:
 
 
 def is_continuation(query: str) -> bool:
-    """Whether a turn only asks the model to go on: ``continue``, ``please continue.``, ``go on``, or nothing at all."""
+    """Whether a turn only asks the model to go on: ``continue``, ``please continue.``, ``go on``, or no word at all."""
     if len(query) > 160:
         return False
     words = normalize(query)
-    return not words or _CONTINUATION.fullmatch(words) is not None
+    return not _WORD_CHARACTER.search(words) or _CONTINUATION.fullmatch(words) is not None
 
 
 def user_queries(conversation: Conversation) -> list[str]:
