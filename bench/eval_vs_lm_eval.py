@@ -107,11 +107,12 @@ def letters(sample: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def run_epigone(task: LoadedTask, model: str, threads: int) -> dict[str, Any]:
+def run_epigone(task: LoadedTask, model: str, threads: int, batch_rows: int) -> dict[str, Any]:
     """Epigone's engine through run_benchmarks."""
     from epigone.models import LocalSpec, open_model
 
-    opened = open_model(LocalSpec(hf=model, dtype="float32", device="cpu", threads=threads, name="model"))
+    spec = LocalSpec(hf=model, dtype="float32", device="cpu", threads=threads, batch_rows=batch_rows, name="model")
+    opened = open_model(spec)
     watch = Watch()
     items = run_benchmarks(opened, [task], chat=False, seed=SEED)
     seconds = watch.seconds()
@@ -167,6 +168,7 @@ def main() -> None:
     parser.add_argument("--subjects", default=MMLU_SUBJECTS, help="of MMLU, by comma")
     parser.add_argument("--shots", type=int)
     parser.add_argument("--batch-sizes", default="1,8")
+    parser.add_argument("--batch-rows", type=int, default=32, help="epigone's rows side by side")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only-epigone", action="store_true", help="time this side alone")
     parser.add_argument("--side", choices=["harness", "epigone"], help=argparse.SUPPRESS)
@@ -179,7 +181,7 @@ def main() -> None:
         ran = (
             run_harness(task, arguments.model, sizes)
             if harness
-            else run_epigone(task, arguments.model, arguments.threads)
+            else run_epigone(task, arguments.model, arguments.threads, arguments.batch_rows)
         )
         ran["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         (arguments.scratch / f"{arguments.side}.json").write_text(json.dumps(ran))
