@@ -99,9 +99,12 @@ class Cast:
         return sorted(mine, key=lambda arm: (arm.info.amount_tokens or 0, arm.info.name))
 
     def largest_broad_arms(self) -> list[Arm]:
-        """The largest broad arm of each base, the largest base first: the headline's models."""
+        """The broad arms of the largest amount, the largest base first: the headline's models.
+
+        Several where they are of one amount: two data sets, or students of whom no amount is known.
+        """
         found = [self.broad_arms(base.name) for base in reversed(self.bases)]
-        return [arms[-1] for arms in found if arms]
+        return [arm for arms in found for arm in arms if arm.info.amount_tokens == arms[-1].info.amount_tokens]
 
 
 def _arm(group: list[ModelInfo]) -> Arm:
