@@ -13,7 +13,7 @@ from torch import Tensor
 from epigone.train.examples import Example
 from epigone.train.packing import Block
 
-__all__ = ["IGNORED", "Batch", "Order", "assemble"]
+__all__ = ["IGNORED", "Batch", "Order", "assemble", "count_targets"]
 
 IGNORED = -100
 """The target of a position that is not learnt (torch's own convention)."""
@@ -26,17 +26,14 @@ class Batch(Struct, frozen=True):
 
     ``input_ids``, ``position_ids``, ``targets``: int64 (B, T). Positions restart where a conversation starts, and at
     the padding. ``targets[b, t]`` is the token that follows position t, or ``IGNORED``. ``weights``: float32 (B, T),
-    what each target's loss is multiplied with; over all batches of a step they sum to 1. ``tokens``: without padding.
+    what each target's loss is multiplied with; over all batches of a step they sum to 1.
     """
 
     input_ids: Tensor
     position_ids: Tensor
     targets: Tensor
     weights: Tensor
-    record_ids: tuple[str, ...]
-    tokens: int
     supervised_tokens: int
-    replay_tokens: int
 
 
 class Order:
@@ -63,6 +60,15 @@ class Order:
         return int(self._drawn[1][offset])
 
 
+def count_targets(block: Block, examples: Sequence[Example]) -> int:
+    """How many positions of the block are learnt."""
+    count = 0
+    for position, piece in enumerate(block.pieces):
+        first = piece.start if block.joined and position else piece.start + 1
+        count += int(examples[piece.example].learnt[first : piece.end].sum())
+    return count
+
+
 def assemble(blocks: Sequence[Block], examples: Sequence[Example], *, width: int | None = None) -> Batch:
     """Blocks as a batch, as wide as the fullest of them (or ``width``); the weights are still counts: 1 a target."""
     longest = max(block.tokens for block in blocks)
@@ -71,8 +77,6 @@ def assemble(blocks: Sequence[Block], examples: Sequence[Example], *, width: int
     input_ids = np.zeros(shape, dtype=np.int64)
     position_ids = np.zeros(shape, dtype=np.int64)
     targets = np.full(shape, IGNORED, dtype=np.int64)
-    record_ids: list[str] = []
-    replay = 0
     for row, block in enumerate(blocks):
         column = 0
         for piece in block.pieces:
@@ -83,8 +87,6 @@ def assemble(blocks: Sequence[Block], examples: Sequence[Example], *, width: int
             position_ids[row, column:end] = np.arange(column, end) if block.joined else np.arange(len(ids))
             first = 0 if block.joined and column else 1  # the first token of a text follows nothing
             targets[row, column + first - 1 : end - 1] = np.where(learnt[first:], ids[first:], IGNORED)
-            record_ids.append(example.id)
-            replay += len(ids) if example.replay else 0
             column = end
         position_ids[row, column:] = np.arange(columns - column)
     learnt_targets = targets != IGNORED
@@ -93,8 +95,5 @@ def assemble(blocks: Sequence[Block], examples: Sequence[Example], *, width: int
         position_ids=torch.from_numpy(position_ids),
         targets=torch.from_numpy(targets),
         weights=torch.from_numpy(learnt_targets.astype(np.float32)),
-        record_ids=tuple(record_ids),
-        tokens=sum(block.tokens for block in blocks),
         supervised_tokens=int(learnt_targets.sum()),
-        replay_tokens=replay,
     )

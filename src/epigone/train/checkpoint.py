@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import torch
+import torch.distributed as dist
 from msgspec import Struct
 
-from epigone.disk import atomic_folder, digest_file, read_json, write_json
+from epigone.disk import atomic_folder, digest_folder, read_json, write_json
 from epigone.errors import DataError, SpecError
+from epigone.train.parallel import Team
+from epigone.train.record import CourseFacts
 
 __all__ = ["Checkpoints"]
 
-_STATE = "state.pt"
+_SEAL = "seal.json"
+_FACTS = "facts.json"
+_CONTENT = "state"
 
 
 class _Seal(Struct, frozen=True):
     training: str
-    step: int
     digest: str
 
 
@@ -27,35 +31,37 @@ class Checkpoints:
     """The checkpoints of one training in one folder.
 
     Args:
-        folder: where they live (``work``).
+        folder: where they live.
         training: digest of everything that the training was given; a checkpoint of another one is refused.
         keep: how many of the newest stay.
+        team: the processes that save together.
     """
 
-    def __init__(self, folder: Path, training: str, *, keep: int) -> None:
-        self._folder, self._training, self._keep = folder, training, keep
+    def __init__(self, folder: Path, training: str, *, keep: int, team: Team) -> None:
+        self._folder, self._training, self._keep, self._team = folder, training, keep, team
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write the state after ``step`` steps; the folder appears when all of it is on the disk."""
-        with atomic_folder(self._folder / f"step-{step:08d}") as folder:
-            torch.save(state, folder / _STATE)
-            write_json(folder / "seal.json", _Seal(self._training, step, digest_file(folder / _STATE)))
-        for old in self._all()[: -self._keep]:
-            shutil.rmtree(old)
+    def save(self, facts: CourseFacts, write: Callable[[Path], None]) -> None:
+        """Let ``write`` fill the state's folder; the checkpoint appears, sealed, when all of it is on the disk."""
+        with self._whole(self._folder / f"step-{facts.done:08d}") as folder:
+            write(folder / _CONTENT)
+            if self._team.size > 1:
+                dist.barrier()
+            if self._team.leads:
+                write_json(folder / _CONTENT / _FACTS, facts)
+                write_json(folder / _SEAL, _Seal(self._training, digest_folder(folder / _CONTENT)))
+        if self._team.leads:
+            for old in self._all()[: -self._keep]:
+                shutil.rmtree(old)
 
-    def load(self) -> tuple[int, dict[str, Any]] | None:
-        """Step and state of the newest checkpoint whose bytes are what was written; ``None``: start anew.
+    def load(self) -> tuple[CourseFacts, Path] | None:
+        """Facts and state's folder of the newest checkpoint whose bytes are what was written; ``None``: start anew.
 
         Raises:
             SpecError: the folder holds checkpoints of another training.
         """
         for folder in reversed(self._all()):
-            try:
-                seal = read_json(folder / "seal.json", _Seal)
-                sound = digest_file(folder / _STATE) == seal.digest
-            except (DataError, OSError):
-                continue
-            if not sound:
+            seal = _sound_seal(folder)
+            if seal is None:
                 continue
             if seal.training != self._training:
                 raise SpecError(
@@ -63,13 +69,43 @@ class Checkpoints:
                     where=str(self._folder),
                     fix="choose another work folder, or delete this one",
                 )
-            return seal.step, torch.load(folder / _STATE, weights_only=True, map_location="cpu")
+            return read_json(folder / _CONTENT / _FACTS, CourseFacts), folder / _CONTENT
         return None
 
     def clear(self) -> None:
         """Remove them all: the training is over."""
-        for folder in self._all():
-            shutil.rmtree(folder)
+        if self._team.leads:
+            for folder in self._all():
+                shutil.rmtree(folder)
 
     def _all(self) -> list[Path]:
         return sorted(self._folder.glob("step-*")) if self._folder.is_dir() else []
+
+    @contextmanager
+    def _whole(self, path: Path) -> Iterator[Path]:
+        """A folder that appears at ``path`` at the end; a team's processes write into the same one."""
+        if self._team.size == 1:
+            with atomic_folder(path) as folder:
+                (folder / _CONTENT).mkdir()
+                yield folder
+            return
+        partial = path.with_name(f".{path.name}.part")
+        if self._team.leads:
+            shutil.rmtree(partial, ignore_errors=True)
+            (partial / _CONTENT).mkdir(parents=True)
+        dist.barrier()
+        yield partial
+        dist.barrier()
+        if self._team.leads:
+            shutil.rmtree(path, ignore_errors=True)
+            partial.rename(path)
+        dist.barrier()
+
+
+def _sound_seal(folder: Path) -> _Seal | None:
+    """The seal of a checkpoint whose files are those that were sealed."""
+    try:
+        seal = read_json(folder / _SEAL, _Seal)
+    except DataError:
+        return None
+    return seal if digest_folder(folder / _CONTENT) == seal.digest else None

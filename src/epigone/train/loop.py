@@ -11,28 +11,31 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
-from typing import Any
 
-import msgspec
 import torch
+import torch.distributed as dist
+from msgspec.structs import replace
 from torch import Tensor
 
 from epigone.errors import TrainingError
-from epigone.train.batches import Batch, Order, assemble
+from epigone.train.batches import Batch, Order, assemble, count_targets
 from epigone.train.checkpoint import Checkpoints
 from epigone.train.examples import Example
 from epigone.train.objective import Objective
 from epigone.train.packing import Block
-from epigone.train.record import HeldoutLoss, StepLoss
+from epigone.train.parallel import Team, load_shards, save_shards, total
+from epigone.train.record import CourseFacts, HeldoutLoss, StepLoss
 from epigone.train.schedule import learning_rate
 from epigone.train.spec import TrainSpec
+from epigone.train.trackers import Tracker
 from epigone.train.weights import Weights
 
-__all__ = ["Course", "Progress", "Tracker", "run_course"]
+__all__ = ["Course", "Progress", "peak_memory_bytes", "run_course"]
 
 Progress = Callable[[int, int | None], None]
-Tracker = Callable[[int, dict[str, float]], None]
+_STATE = "state.pt"
 
 _EXPLODED = 4.0
 """A loss above this many times that of a uniform guess is an explosion."""
@@ -52,41 +55,37 @@ class Course:
     examples: Sequence[Example]
     heldout: Mapping[str, tuple[Sequence[Block], Sequence[Example]]]
     device: torch.device
+    dtype: torch.dtype
+    saved_dtype: torch.dtype
     micro_batch_blocks: int
-    done: int = 0
-    tokens: int = 0
-    supervised_tokens: int = 0
-    replay_tokens: int = 0
-    seconds: float = 0.0
-    resumed: int = 0
-    losses: list[StepLoss] = field(default_factory=list)
-    heldout_losses: list[HeldoutLoss] = field(default_factory=list)
-    pending: list[float] = field(default_factory=list)
+    team: Team = field(default_factory=Team)
+    facts: CourseFacts = field(default_factory=CourseFacts)
+    block_targets: list[int] = field(init=False)
 
-    def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
-        return {
-            "weights": self.weights.state(),
-            "optimizer": self.optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "counts": [self.done, self.tokens, self.supervised_tokens, self.replay_tokens, self.resumed],
-            "seconds": self.seconds,
-            "pending": self.pending,
-            "losses": msgspec.json.encode(self.losses).decode(),
-            "heldout": msgspec.json.encode(self.heldout_losses).decode(),
-        }
+    def __post_init__(self) -> None:
+        self.block_targets = [count_targets(block, self.examples) for block in self.blocks]
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`state` gave."""
-        self.weights.load_state(state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
-        self.done, self.tokens, self.supervised_tokens, self.replay_tokens, self.resumed = state["counts"]
-        self.resumed += 1
-        self.seconds = state["seconds"]
-        self.pending = list(state["pending"])
-        self.losses = msgspec.json.decode(state["losses"], type=list[StepLoss])
-        self.heldout_losses = msgspec.json.decode(state["heldout"], type=list[HeldoutLoss])
+    def save_state(self, folder: Path) -> None:
+        """Write weights and optimizer state into ``folder``."""
+        if self.team.size > 1:
+            save_shards(folder, self.objective, self.optimizer)
+        else:
+            torch.save({"weights": self.weights.state(), "optimizer": self.optimizer.state_dict()}, folder / _STATE)
+
+    def load_state(self, facts: CourseFacts, folder: Path) -> None:
+        """Go on from a checkpoint."""
+        if self.team.size > 1:
+            load_shards(folder, self.objective, self.optimizer)
+        else:
+            state = torch.load(folder / _STATE, weights_only=True, map_location=self.device)
+            self.weights.load_state(state["weights"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(torch.frombuffer(bytearray(facts.random), dtype=torch.uint8))
+        self.facts = replace(facts, resumed=facts.resumed + 1)
+
+    def facts_to_save(self) -> CourseFacts:
+        """The facts, with the state of the random generator as it is now."""
+        return replace(self.facts, random=torch.get_rng_state().numpy().tobytes())
 
 
 def run_course(
@@ -104,91 +103,108 @@ def run_course(
     """
     spec, steps = course.spec, course.order.steps
     saved_at = time.monotonic()
-    if course.done == 0:
+    if course.facts.done == 0:
         _measure_heldout(course)
     with _termination() as terminated:
-        while course.done < steps:
-            started = time.perf_counter()
-            logged = _take_step(course)
-            course.seconds += time.perf_counter() - started
-            if logged:
+        while course.facts.done < steps:
+            if _take_step(course):
                 for tracker in trackers:
-                    tracker(course.done, _watched(course))
-            if course.done == steps:
+                    tracker(course.facts.done, _watched(course))
+            if course.facts.done == steps:
                 _measure_heldout(course)
             if progress is not None:
-                progress(course.done, steps)
-            if checkpoints is not None and course.done < steps:
+                progress(course.facts.done, steps)
+            stop = _agreed(terminated.is_set(), course)
+            if checkpoints is not None and course.facts.done < steps:
                 minutes = (time.monotonic() - saved_at) / 60
-                due = spec.checkpoint_every_steps is not None and course.done % spec.checkpoint_every_steps == 0
-                due = due or (spec.checkpoint_every_minutes is not None and minutes >= spec.checkpoint_every_minutes)
-                if due or terminated.is_set():
-                    checkpoints.save(course.done, course.state())
+                due = spec.checkpoint_every_steps is not None and course.facts.done % spec.checkpoint_every_steps == 0
+                by_clock = spec.checkpoint_every_minutes is not None and minutes >= spec.checkpoint_every_minutes
+                if due or stop or _agreed(by_clock, course):
+                    checkpoints.save(course.facts_to_save(), course.save_state)
                     saved_at = time.monotonic()
-            if terminated.is_set():
+            if stop and course.facts.done < steps:
                 sys.exit(128 + signal.SIGTERM)
+
+
+def _agreed(here: bool, course: Course) -> bool:
+    """Whether any process of the team says so: all must save and stop after the same step."""
+    if course.team.mesh is None:
+        return here
+    said = torch.tensor(float(here), device=course.device)
+    dist.all_reduce(said)
+    return bool(said > 0)
 
 
 def _take_step(course: Course) -> bool:
     """One optimizer step; whether an entry was added to the curve."""
-    spec, steps = course.spec, course.order.steps
-    batches = _micro_batches(course, course.done)
+    started = time.perf_counter()
+    spec, steps, before = course.spec, course.order.steps, course.facts
+    indexes = course.order.step(before.done)
+    batches = _micro_batches(course, indexes)
     loss = torch.zeros((), device=course.device)
     for batch in batches:
         part = course.objective(batch)
-        part.backward()
+        (part * course.team.data_size).backward()  # FSDP2 averages over processes; the weights already sum to 1
         course.weights.collect_gradients()
         loss += part.detach()
-    norm = course.weights.clip(spec.clip_norm)
-    _check(float(loss), float(norm), course, batches)
-    rate = learning_rate(spec, course.done, steps)
+    mean = float(total(loss, course.team))
+    norm = float(course.weights.clip(spec.clip_norm))
+    _check(mean, norm, course, indexes)
+    rate = learning_rate(spec, before.done, steps)
     for group in course.optimizer.param_groups:
         group["lr"] = rate
     course.optimizer.step()
     course.weights.publish()
-    course.done += 1
-    course.tokens += sum(batch.tokens for batch in batches)
-    course.supervised_tokens += sum(batch.supervised_tokens for batch in batches)
-    course.replay_tokens += sum(batch.replay_tokens for batch in batches)
-    course.pending.append(float(loss))
-    if course.done % spec.log_every and course.done not in (1, steps):
-        return False
-    course.losses.append(
-        StepLoss(
-            step=course.done,
-            tokens=course.tokens,
-            loss=math.fsum(course.pending) / len(course.pending),
-            learning_rate=rate,
-            gradient_norm=float(norm),
-        )
+    pieces = [(piece, course.examples[piece.example]) for index in indexes for piece in course.blocks[index].pieces]
+    course.facts = replace(
+        before,
+        done=before.done + 1,
+        tokens=before.tokens + sum(piece.end - piece.start for piece, _ in pieces),
+        supervised_tokens=before.supervised_tokens + sum(course.block_targets[index] for index in indexes),
+        replay_tokens=before.replay_tokens + sum(piece.end - piece.start for piece, of in pieces if of.replay),
+        pending=(*before.pending, mean),
+        seconds=before.seconds + time.perf_counter() - started,
     )
-    course.pending = []
+    if course.facts.done % spec.log_every and course.facts.done not in (1, steps):
+        return False
+    pending = course.facts.pending
+    entry = StepLoss(
+        step=course.facts.done,
+        tokens=course.facts.tokens,
+        loss=math.fsum(pending) / len(pending),
+        learning_rate=rate,
+        gradient_norm=norm,
+    )
+    course.facts = replace(course.facts, losses=(*course.facts.losses, entry), pending=())
     return True
 
 
-def _micro_batches(course: Course, step: int) -> list[Batch]:
-    """The step's blocks in parts that are computed one after another; the weights of all of them sum to 1."""
-    indexes = course.order.step(step)
-    size = course.micro_batch_blocks
-    batches = [
-        assemble([course.blocks[index] for index in indexes[start : start + size]], course.examples)
-        for start in range(0, len(indexes), size)
-    ]
-    return [_on_device(batch, course.device) for batch in weigh(batches, course.spec.objective)]
+def _micro_batches(course: Course, indexes: Sequence[int]) -> list[Batch]:
+    """This process's part of a step's blocks, in portions that are computed one after another.
+
+    Every process gets as many portions; one that would be empty repeats a block with weight 0.
+    """
+    size, team = course.micro_batch_blocks, course.team
+    shares = _row_shares(course, indexes)
+    batches: list[Batch] = []
+    for start in range(0, len(indexes), size * team.data_size):
+        portion = slice(start + team.data_rank, start + size * team.data_size, team.data_size)
+        mine, weights = indexes[portion], shares[portion]
+        if not mine:
+            mine, weights = [indexes[0]], [0.0]
+        batch = assemble([course.blocks[index] for index in mine], course.examples)
+        scaled = batch.weights * torch.tensor(weights, dtype=torch.float32)[:, None]
+        batches.append(_on_device(replace(batch, weights=scaled), course.device))
+    return batches
 
 
-def weigh(batches: Sequence[Batch], objective: str) -> list[Batch]:
-    """Turn counts into weights that sum to 1 over ``batches``: each target alike, or each block with targets alike."""
-    if objective == "tokens":
-        total = sum(batch.supervised_tokens for batch in batches)
-        return [msgspec.structs.replace(batch, weights=batch.weights / max(1, total)) for batch in batches]
-    rows = sum(int((batch.weights.sum(1) > 0).sum()) for batch in batches)
-    return [
-        msgspec.structs.replace(
-            batch, weights=batch.weights / batch.weights.sum(1, keepdim=True).clamp_min(1) / max(1, rows)
-        )
-        for batch in batches
-    ]
+def _row_shares(course: Course, indexes: Sequence[int]) -> list[float]:
+    """What each target of each block weighs: all targets of the step alike, or each block with targets alike."""
+    counts = [course.block_targets[index] for index in indexes]
+    if course.spec.objective == "tokens":
+        return [1 / max(1, sum(counts))] * len(counts)
+    rows = sum(count > 0 for count in counts)
+    return [1 / (rows * count) if count else 0.0 for count in counts]
 
 
 def _on_device(batch: Batch, device: torch.device) -> Batch:
@@ -198,7 +214,7 @@ def _on_device(batch: Batch, device: torch.device) -> Batch:
     def move(tensor: Tensor) -> Tensor:
         return tensor.pin_memory().to(device, non_blocking=True)
 
-    return msgspec.structs.replace(
+    return replace(
         batch,
         input_ids=move(batch.input_ids),
         position_ids=move(batch.position_ids),
@@ -207,16 +223,17 @@ def _on_device(batch: Batch, device: torch.device) -> Batch:
     )
 
 
-def _check(loss: float, norm: float, course: Course, batches: Sequence[Batch]) -> None:
+def _check(loss: float, norm: float, course: Course, indexes: Sequence[int]) -> None:
     uniform = math.log(course.objective.model.config.get_text_config().vocab_size)
-    exploded = loss > _EXPLODED * uniform and course.done >= _SETTLED
+    exploded = loss > _EXPLODED * uniform and course.facts.done >= _SETTLED
     if math.isfinite(loss) and math.isfinite(norm) and not exploded:
         return
-    records = list(dict.fromkeys(identity for batch in batches for identity in batch.record_ids))
+    pieces = [piece for index in indexes for piece in course.blocks[index].pieces]
+    records = list(dict.fromkeys(course.examples[piece.example].id for piece in pieces))
     shown = ", ".join(records[:20]) + (f" and {len(records) - 20} more" if len(records) > 20 else "")
     raise TrainingError(
         f"the loss is {loss:.4g} and the gradient norm {norm:.4g}; records of this step: {shown}",
-        where=f"step {course.done + 1}",
+        where=f"step {course.facts.done + 1}",
         fix="lower peak_lr or lengthen the warm-up; if it stops at the same step again, look at these records",
     )
 
@@ -225,27 +242,27 @@ def _measure_heldout(course: Course) -> None:
     course.objective.eval()
     size = course.micro_batch_blocks
     for source, (blocks, examples) in sorted(course.heldout.items()):
-        total, count = 0.0, 0
+        summed, count = 0.0, 0
         for start in range(0, len(blocks), size):
             batch = _on_device(assemble(blocks[start : start + size], examples), course.device)
             with torch.no_grad():
-                total += float(course.objective(batch))
+                summed += float(course.objective(batch))
             count += batch.supervised_tokens
-        course.heldout_losses.append(
-            HeldoutLoss(step=course.done, source=source, loss=total / max(1, count), supervised_tokens=count)
-        )
+        mean = summed / max(1, count)
+        entry = HeldoutLoss(step=course.facts.done, source=source, loss=mean, supervised_tokens=count)
+        course.facts = replace(course.facts, heldout=(*course.facts.heldout, entry))
     course.objective.train()
 
 
 def _watched(course: Course) -> dict[str, float]:
     """What a tracker is shown at a step."""
-    last = course.losses[-1]
+    facts, last = course.facts, course.facts.losses[-1]
     return {
         "loss": last.loss,
         "learning_rate": last.learning_rate,
         "gradient_norm": last.gradient_norm,
-        "tokens": float(course.tokens),
-        "tokens_per_second": course.tokens / max(course.seconds, 1e-9),
+        "tokens": float(facts.tokens),
+        "tokens_per_second": facts.tokens / max(facts.seconds, 1e-9),
         "memory_gib": peak_memory_bytes(course.device) / 2**30,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-__all__ = ["HeldoutLoss", "StepLoss", "Timing", "TrainPlan", "TrainRecord"]
+__all__ = ["CourseFacts", "HeldoutLoss", "StepLoss", "Timing", "TrainPlan", "TrainRecord"]
 
 
 class StepLoss(Struct, frozen=True, kw_only=True):
@@ -24,6 +24,24 @@ class HeldoutLoss(Struct, frozen=True, kw_only=True):
     source: str
     loss: float
     supervised_tokens: int
+
+
+class CourseFacts(Struct, frozen=True, kw_only=True):
+    """How far a training has come: what a checkpoint holds besides tensors.
+
+    ``pending``: losses of the steps since the curve's last entry. ``random``: state of torch's generator.
+    """
+
+    done: int = 0
+    tokens: int = 0
+    supervised_tokens: int = 0
+    replay_tokens: int = 0
+    seconds: float = 0.0
+    resumed: int = 0
+    pending: tuple[float, ...] = ()
+    losses: tuple[StepLoss, ...] = ()
+    heldout: tuple[HeldoutLoss, ...] = ()
+    random: bytes = b""
 
 
 class TrainRecord(Struct, frozen=True, kw_only=True):

@@ -8,10 +8,11 @@ from pydantic import Field, model_validator
 
 from epigone.specs import Spec
 
-__all__ = ["ChatFormat", "LoraSpec", "OptimizerName", "Precision", "TrainSpec"]
+__all__ = ["ChatFormat", "LoraSpec", "OptimizerName", "Precision", "TrackerName", "TrainSpec"]
 
 ChatFormat = Literal["turn_tokens", "tokenizer_template", "koala"]
 OptimizerName = Literal["adamw", "parameter_scaled_adamw", "parameter_scaled_adafactor"]
+TrackerName = Literal["tensorboard", "wandb", "trackio"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -137,7 +138,7 @@ class TrainSpec(Spec):
     log_every: int = Field(10, ge=1)
     """Steps between two entries in the loss curve and in the trackers."""
 
-    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    trackers: tuple[TrackerName, ...] = ()
     """Where the curves go while it runs, below the work folder. The CLI adds ``tensorboard``."""
 
     @model_validator(mode="after")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,33 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import tokenizers
 import torch
-import transformers
 from transformers.utils import logging as hf_logging
 
-from epigone import __version__
-from epigone.disk import atomic_folder, digest_folder, digest_json, write_json
+from epigone.disk import digest_folder, digest_json
 from epigone.errors import DataError, SpecError
 from epigone.records import Conversation
+from epigone.train.adapters import add_adapters
 from epigone.train.batches import Order
 from epigone.train.chat import open_chat
 from epigone.train.checkpoint import Checkpoints
 from epigone.train.examples import Example, Examples, count_tokens, encode_conversations, encode_texts
-from epigone.train.loop import Course, Progress, peak_memory_bytes, run_course
+from epigone.train.loop import Course, Progress, run_course
 from epigone.train.objective import Objective
 from epigone.train.optimizers import build_optimizer
-from epigone.train.packing import fill_rate, pack
-from epigone.train.record import Timing, TrainRecord
-from epigone.train.schedule import warmup_steps, warmup_warning
+from epigone.train.packing import pack
+from epigone.train.parallel import Team, join_team, shard
+from epigone.train.record import TrainRecord
 from epigone.train.spec import TrainSpec
+from epigone.train.student_folder import FORMAT, MACHINE_FIELDS, Material, make_record, save_student
 from epigone.train.student_model import context_tokens, new_model, open_base, open_tokenizer, resize_embeddings
+from epigone.train.trackers import open_trackers
 from epigone.train.weights import Weights, choose_precision
 
 __all__ = ["count_conversation_tokens", "count_text_tokens", "pretrain", "train_student"]
 
-_FORMAT = 1
 _MICRO_BATCH_TOKENS = 4096
 
 
@@ -85,7 +81,7 @@ def train_student(
                 f"no conversation is left to train on: {', '.join(encoded.left_out) or 'nothing in them is learnt'}",
                 fix="raise block_tokens, or set long_turns to cut",
             )
-        material = _Material(
+        material = Material(
             kind="student",
             base=Path(str(base)).name,
             base_digest=digest_folder(base) if Path(base).is_dir() else digest_json(str(base)),
@@ -128,7 +124,7 @@ def pretrain(
         given.setdefault("pad_token_id", opened.pad_token_id)
         model = new_model(given, len(opened), seed=seed)
         _check_context(spec, model.config)
-        material = _Material(
+        material = Material(
             kind="pretrained",
             base=str(config["model_type"]),
             base_digest=digest_json(dict(config)),
@@ -157,20 +153,6 @@ def count_text_tokens(tokenizer: Path | str, texts: Sequence[str]) -> list[int]:
 
 
 @dataclass(frozen=True)
-class _Material:
-    """What is trained on, and where it came from."""
-
-    kind: str
-    base: str
-    base_digest: str
-    new_tokens: tuple[str, ...]
-    encoded: Examples
-    conversations: int
-    texts: int
-    heldout: Sequence[Example]
-
-
-@dataclass(frozen=True)
 class _Run:
     """Where a training writes, and its seed."""
 
@@ -180,41 +162,49 @@ class _Run:
     progress: Progress | None
 
 
-def _train(spec: TrainSpec, model: Any, tokenizer: Any, material: _Material, run: _Run) -> TrainRecord:
+def _train(spec: TrainSpec, model: Any, tokenizer: Any, material: Material, run: _Run) -> TrainRecord:
     device = choose_device(spec.device)
-    course = _prepare(spec, model, material, run.seed, device)
-    data_digest = _digest_examples(material.encoded.examples)
-    checkpoints = None
-    if run.work is not None:
-        recipe = spec.model_dump(mode="json", exclude=_MACHINE_FIELDS)
-        given = [_FORMAT, recipe, material.base_digest, data_digest, _digest_examples(material.heldout), run.seed]
-        checkpoints = Checkpoints(run.work / "checkpoints", digest_json(given), keep=spec.keep)
-        found = checkpoints.load()
-        if found is not None:
-            course.load_state(found[1])
-    run_course(course, checkpoints=checkpoints, progress=run.progress)
-    record = _record(course, tokenizer, material, data_digest, run.seed)
-    course.weights.restore()
-    _save(course, tokenizer, record, run.out)
-    if checkpoints is not None:
-        checkpoints.clear()
+    with join_team(spec, device) as team:
+        course = _prepare(spec, model, material, run.seed, device, team)
+        data_digest = _digest_examples(material.encoded.examples)
+        checkpoints = None
+        if run.work is not None:
+            recipe = spec.model_dump(mode="json", exclude=MACHINE_FIELDS)
+            held = _digest_examples(material.heldout)
+            given = [FORMAT, recipe, material.base_digest, data_digest, held, run.seed, spec.log_every]
+            checkpoints = Checkpoints(run.work / "checkpoints", digest_json(given), keep=spec.keep, team=team)
+            found = checkpoints.load()
+            if found is not None:
+                course.load_state(*found)
+        watching = spec if team.leads else spec.model_copy(update={"trackers": ()})
+        with open_trackers(watching, run.work, run.out.name) as trackers:
+            progress = run.progress if team.leads else None
+            run_course(course, checkpoints=checkpoints, trackers=trackers, progress=progress)
+        record = make_record(course, tokenizer, material, data_digest, run.seed)
+        save_student(course, tokenizer, record, run.out)
+        if checkpoints is not None:
+            checkpoints.clear()
     return record
 
 
-_MACHINE_FIELDS = {"threads", "device", "keep", "checkpoint_every_steps", "checkpoint_every_minutes", "trackers"}
-
-
-def _prepare(spec: TrainSpec, model: Any, material: _Material, seed: int, device: torch.device) -> Course:
+def _prepare(spec: TrainSpec, model: Any, material: Material, seed: int, device: torch.device, team: Team) -> Course:
     examples = material.encoded.examples
     blocks = pack([len(example.ids) for example in examples], spec.packing, spec.block_tokens)
     visits = spec.max_steps * spec.batch_blocks if spec.max_steps else max(1, round(spec.epochs * len(blocks)))
+    dtype = choose_precision(spec.precision, device, model.config.get_text_config().hidden_size)
+    saved_dtype = model.config.dtype or torch.float32
+    if spec.lora is not None:
+        add_adapters(model, spec.lora, new_tokens=bool(material.new_tokens))
+    if spec.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     model.to(device)
     model.train()
     objective = Objective(model, z_loss=spec.z_loss)
-    dtype = choose_precision(spec.precision, device, model.config.get_text_config().hidden_size)
-    if device.type == "cpu" and dtype == torch.bfloat16:
+    if team.size > 1:
+        shard(objective, team, dtype)
+    elif device.type == "cpu" and dtype == torch.bfloat16:
         objective.use_document_attention()
-    weights = Weights(model, dtype)
+    weights = Weights(model, torch.float32 if team.size > 1 else dtype)
     heldout = {
         source: (pack([len(example.ids) for example in members], spec.packing, spec.block_tokens), members)
         for source, members in _by_source(material.heldout)
@@ -229,7 +219,10 @@ def _prepare(spec: TrainSpec, model: Any, material: _Material, seed: int, device
         examples=examples,
         heldout=heldout,
         device=device,
-        micro_batch_blocks=micro_batch_blocks(spec),
+        dtype=dtype,
+        saved_dtype=saved_dtype,
+        micro_batch_blocks=min(micro_batch_blocks(spec), max(1, spec.batch_blocks // team.data_size)),
+        team=team,
     )
 
 
@@ -246,13 +239,17 @@ def micro_batch_blocks(spec: TrainSpec) -> int:
 
 
 def choose_device(asked: str) -> torch.device:
-    """The device that ``asked`` names.
+    """The device that ``asked`` names; under torchrun each process of a machine takes its own GPU.
 
     Raises:
         SpecError: no such device here.
     """
     if asked == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        device = torch.device("cuda", int(torch.distributed.get_node_local_rank(0)))
+        torch.cuda.set_device(device)
+        return device
     try:
         device = torch.device(asked)
         torch.empty(0, device=device)
@@ -293,83 +290,6 @@ def _digest_examples(examples: Sequence[Example]) -> str:
         digest.update(example.ids.tobytes())
         digest.update(example.learnt.tobytes())
     return digest.hexdigest()
-
-
-def _record(course: Course, tokenizer: Any, material: _Material, data_digest: str, seed: int) -> TrainRecord:
-    spec, model = course.spec, course.objective.model
-    steps = course.order.steps
-    warning = warmup_warning(spec, steps)
-    left_out = material.encoded.left_out
-    dtype = next(model.parameters()).dtype
-    return TrainRecord(
-        format=_FORMAT,
-        kind=material.kind,
-        base=material.base,
-        base_digest=material.base_digest,
-        model_type=model.config.model_type,
-        parameters=sum(weight.numel() for weight in model.parameters()),
-        trained_parameters=sum(weight.numel() for weight in course.weights.named.values()),
-        vocabulary=len(tokenizer),
-        new_tokens=material.new_tokens,
-        seed=seed,
-        spec=spec.model_dump(mode="json", exclude=_MACHINE_FIELDS),
-        optimizer=type(course.optimizer).__name__,
-        precision=str(dtype).removeprefix("torch."),
-        device=course.device.type,
-        processes=1,
-        conversations=material.conversations,
-        texts=material.texts,
-        left_out={reason: len(ids) for reason, ids in left_out.items()},
-        left_out_ids=tuple(identity for ids in left_out.values() for identity in ids),
-        data_digest=data_digest,
-        blocks=len(course.blocks),
-        fill_rate=fill_rate(course.blocks, spec),
-        steps=steps,
-        warmup_steps=warmup_steps(spec, steps),
-        tokens=course.tokens,
-        supervised_tokens=course.supervised_tokens,
-        replay_tokens=course.replay_tokens,
-        final_loss=course.losses[-1].loss,
-        losses=tuple(course.losses),
-        heldout=tuple(course.heldout_losses),
-        warnings=(warning,) if warning else (),
-        versions={
-            "epigone": __version__,
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "transformers": transformers.__version__,
-            "tokenizers": tokenizers.__version__,
-            "safetensors": safetensors.__version__,
-        },
-    )
-
-
-def _save(course: Course, tokenizer: Any, record: TrainRecord, out: Path) -> None:
-    """The student's folder, whole or not at all."""
-    model = course.objective.model
-    saved = model.config.dtype if course.spec.save_dtype == "auto" else getattr(torch, course.spec.save_dtype)
-    model.to(saved or torch.float32)
-    model.generation_config = transformers.GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
-    )
-    timing = Timing(
-        seconds=course.seconds,
-        steps=course.done,
-        tokens_per_second=course.tokens / max(course.seconds, 1e-9),
-        supervised_tokens_per_second=course.supervised_tokens / max(course.seconds, 1e-9),
-        peak_memory_bytes=peak_memory_bytes(course.device),
-        mfu=None,
-        machine=f"{platform.machine()} {os.cpu_count()} cores",
-        threads=torch.get_num_threads(),
-        resumed=course.resumed,
-    )
-    with atomic_folder(out) as folder:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        write_json(folder / "train.json", record)
-        write_json(folder / "timing.json", timing)
 
 
 @contextmanager

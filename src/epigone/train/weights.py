@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from epigone.train.parallel import gather
+
 __all__ = ["Weights", "choose_precision"]
 
 _WIDTH_FOR_BFLOAT16 = 128
@@ -36,7 +38,7 @@ class Weights:
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
         self._working = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self._rounded = dtype != torch.float32
-        if not self._rounded:
+        if not self._rounded:  # also when sharded: FSDP2 keeps float32 shards and rounds what it gathers
             self.named: dict[str, Tensor] = dict(self._working)
             return
         self.named = {name: weight.detach().clone() for name, weight in self._working.items()}
@@ -60,9 +62,11 @@ class Weights:
     def clip(self, bound: float | None) -> Tensor:
         """Scale the gradients down to a global norm of ``bound``; gives the norm before."""
         gradients = [weight.grad for weight in self.named.values() if weight.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-        if bound is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.named.values(), bound, norm, foreach=True)
+        norms = [gather(norm) for norm in torch._foreach_norm(gradients)]
+        norm = torch.linalg.vector_norm(torch.stack(norms))
+        if bound is not None and norm > bound:
+            for gradient in gradients:
+                gradient.mul_(bound / float(norm))
         return norm
 
     def publish(self) -> None:
