@@ -164,6 +164,22 @@ def test_a_damaged_model_is_refused_in_words(
         load_local(LocalSpec(hf=str(folder)))
 
 
+@pytest.mark.parametrize("kind", ["BloomConfig", "MambaConfig"])
+def test_an_architecture_that_the_engine_does_not_fit_is_refused(
+    make_model: Callable[..., Path], tmp_path: Path, kind: str
+) -> None:
+    import transformers
+
+    config = getattr(transformers, kind)(
+        vocab_size=404, hidden_size=32, n_head=4, n_layer=2, num_hidden_layers=2, state_size=4
+    )
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    for file in make_model("llama").glob("tokenizer*"):
+        shutil.copy(file, tmp_path)
+    with pytest.raises(ModelError, match="engine"):
+        load_local(LocalSpec(hf=str(tmp_path), max_context=128))
+
+
 def test_a_device_that_is_not_here_is_refused(make_model: Callable[..., Path]) -> None:
     with pytest.raises(ModelError, match="cuda:99"):
         load_local(LocalSpec(hf=str(make_model("llama")), device="cuda:99"))

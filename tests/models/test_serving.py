@@ -221,6 +221,7 @@ def test_it_listens_on_loopback_only(server: ServerProcess) -> None:
     assert {own.laddr.ip for own in listening} == {"127.0.0.1"}
 
 
+@pytest.mark.slow
 def test_a_server_dies_with_its_parent_even_by_kill_9(folder: Path, tmp_path: Path) -> None:
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom epigone.models import ServerProcess\n"
@@ -247,12 +248,14 @@ def ends_within(pid: int, seconds: float) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(EndpointError, match="cannot be loaded as a causal language model"):
         ServerProcess(str(tmp_path / "empty"), log=tmp_path / "log").__enter__()
 
 
+@pytest.mark.slow
 def test_any_other_server_command_is_started_waited_for_and_stopped(folder: Path, tmp_path: Path) -> None:
     engine = f"{sys.executable} -m epigone.models.serving {{model}} --port {{port}} --name {{name}}"
     with ServerProcess(str(folder), engine=engine, log=tmp_path / "log") as server:

@@ -7,11 +7,14 @@ from typing import Any
 
 import torch
 
+from epigone.errors import ModelError
 from epigone.models.local.slab import Slab
 
 __all__ = ["Forward", "Prefilled"]
 
 _FAR = 2**31 - 1
+_TOLERANCE = 2.0
+"""Times the square root of the number format's precision: 7e-4 of the largest logit in float32, 0.18 in bfloat16."""
 
 
 class Prefilled:
@@ -148,6 +151,36 @@ class Forward:
             self.step(tokens, positions, self.mask(positions, positions), slab, 1)
             self._prefix = (prefix, slab)
         return self._prefix[1]
+
+    def check(self, where: str) -> None:
+        """Compare a padded batch with a shared prefix with plain forward passes, on a few tokens.
+
+        Architectures differ in how they take positions and masks; one that takes them otherwise than this engine gives
+        them is found out here, not in the results.
+
+        Raises:
+            ModelError: this engine does not fit the architecture.
+        """
+        fix = "serve it with another engine (vllm) and ask it as an API model"
+        kind = type(self.model).__name__
+        rows = [[token % self.vocabulary for token in row] for row in ([5, 6, 7, 8, 9], [5, 6, 10], [5, 6, 11, 12])]
+        try:
+            with torch.inference_mode():
+                padded = self.prefill(rows, 2, 1).logits[:, -1].double()
+                plain = torch.stack(
+                    [self.model(input_ids=torch.tensor([row], device=self.device)).logits[0, -1] for row in rows]
+                ).double()
+        except Exception as error:  # what an architecture makes of unfamiliar arguments may be anything
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ModelError(
+                f"{kind} cannot be run in batches by this engine: {reason}", where=where, fix=fix
+            ) from error
+        finally:
+            self.forget()
+        allowed = _TOLERANCE * max(1.0, plain.abs().max().item()) * torch.finfo(self.dtype).eps ** 0.5
+        if not (padded - plain).abs().max().item() <= allowed:
+            what = f"{kind} gives other results in a padded batch than alone, so this engine does not fit it"
+            raise ModelError(what, where=where, fix=fix)
 
     def forget(self) -> None:
         """Free the remembered prefix."""

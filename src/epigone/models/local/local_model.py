@@ -52,6 +52,7 @@ class LocalModel:
         )
         self.max_context = _max_context(model, spec)
         self._forward = Forward(model)
+        self._forward.check(spec.hf)
         self._lock = threading.Lock()
         self._batch_rows = spec.batch_rows or (64 if self._forward.device.type == "cpu" else 256)
         self._decoder = Decoder(self._forward, self.text, batch_rows=self._batch_rows, batch_tokens=spec.batch_tokens)

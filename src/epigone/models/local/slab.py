@@ -36,8 +36,8 @@ class Slab(Cache):  # type: ignore[misc]
     def _add_layer(self, key: torch.Tensor, value: torch.Tensor) -> None:
         """Make room for one more layer shaped like ``key`` and ``value``, (any rows, heads, any columns, size)."""
         self.layers.append(DynamicLayer())
-        self.keys.append(key.new_zeros(self.rows, key.shape[1], self.columns, key.shape[3]))
-        self.values.append(value.new_zeros(self.rows, value.shape[1], self.columns, value.shape[3]))
+        self.keys.append(key.new_empty(self.rows, key.shape[1], self.columns, key.shape[3]))
+        self.values.append(value.new_empty(self.rows, value.shape[1], self.columns, value.shape[3]))
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: object, **__: object

@@ -110,7 +110,9 @@ class Engine:
         self.answered += 1
         self.prompt_tokens += len(job.prompt)
         self.completion_tokens += job.written
-        self._tell(self._futures.pop(id(job)), job)
+        future = self._futures.pop(id(job), None)
+        if future is not None:  # none is left when the engine failed before the job began
+            self._tell(future, job)
 
     def _fail_all(self, error: Exception) -> None:
         self.running = 0
