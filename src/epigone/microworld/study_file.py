@@ -31,7 +31,11 @@ def study_document(
     return {
         "name": f"microworld-{scale.name}",
         "seed": seed,
-        "teacher": {"serve": {"hf": teacher, "dtype": "float64"}, "terms": TERMS},
+        "teacher": {
+            "name": "the embedded world's teacher",
+            "serve": {"hf": teacher, "dtype": "float64"},
+            "terms": TERMS,
+        },
         "bases": [{"name": base.name.removeprefix("base-").upper(), "hf": models[base.name]} for base in scale.bases],
         "data": {
             "broad": {"answer": {"prompts": str(files / "broad.jsonl"), "max_tokens": ANSWER_TOKENS}},

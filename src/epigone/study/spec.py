@@ -82,6 +82,9 @@ class ServeSpec(Spec):
 class TeacherSpec(Spec):
     """Who is imitated: exactly one of ``api`` and ``serve``."""
 
+    name: str | None = None
+    """What pages call it. ``None``: the endpoint's model name, or the folder's."""
+
     api: ApiSpec | None = None
     """A provider's endpoint."""
 
