@@ -1,8 +1,11 @@
-"""A scripted teacher: a real TextModel whose replies a test writes down."""
+"""Two teachers: one scripted in the process, one behind real HTTP on the loopback."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,3 +52,15 @@ class ScriptedTeacher:
 @pytest.fixture
 def scripted() -> type[ScriptedTeacher]:
     return ScriptedTeacher
+
+
+@pytest.fixture(scope="session")
+def loopback() -> Any:
+    """The class in ``loopback_teacher.py``: a teacher that is asked over real HTTP."""
+    path = Path(__file__).with_name("loopback_teacher.py")
+    spec = importlib.util.spec_from_file_location("epigone_tests_loopback_teacher", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.LoopbackTeacher

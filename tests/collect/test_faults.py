@@ -1,0 +1,202 @@
+"""A teacher that misbehaves, a process that is killed, money that runs out, a key that must not leak: end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from epigone.collect import AnswerSpec, QuestionAnswer, SynthesizeSpec, answer, synthesize
+from epigone.errors import BudgetExceeded
+from epigone.models import ApiModel, ApiSpec, Budget, RequestCache
+from epigone.records import Conversation, Message
+
+PLANTED = "sk-planted-5f3c9a1e77"
+SEEDS = [QuestionAnswer(f"seed question {i}", f"seed answer {i}") for i in range(10)]
+
+
+def prompts(count: int) -> list[Conversation]:
+    return [Conversation(id=f"p{i}", messages=(Message("user", f"prompt {i}"),)) for i in range(count)]
+
+
+def echo(body: dict[str, Any]) -> str:
+    return f"reply to {body['messages'][-1]['content']}"
+
+
+def ten_pairs(body: dict[str, Any]) -> str:
+    return "\n".join(f"Q: question {body['seed']} {i}\nA: answer {i}" for i in range(10))
+
+
+def write_prompts(path: Path, count: int) -> None:
+    path.write_text("".join(json.dumps({"id": f"p{i}", "prompt": f"prompt {i}"}) + "\n" for i in range(count)))
+
+
+def recipe(folder: Path, base_url: str, **more: Any) -> Path:
+    api = {"base_url": base_url, "model": "m", "key_env": "PLANTED_KEY", "max_concurrency": 16, "timeout_s": 20}
+    content = {"source": "test", "teacher": {"api": api, "terms": "none"}} | more
+    path = folder / "recipe.yaml"
+    path.write_text(json.dumps(content))  # JSON is YAML
+    return path
+
+
+def start(recipe: Path, out: Path) -> subprocess.Popen[str]:
+    """The command line in a process of its own; what it says goes to a file beside its folder."""
+    command = [sys.executable, "-m", "epigone", "collect", str(recipe), "--out", str(out)]
+    with out.with_suffix(".said").open("a") as said:
+        return subprocess.Popen(
+            command, env=os.environ | {"PLANTED_KEY": PLANTED}, stdout=said, stderr=subprocess.STDOUT, text=True
+        )
+
+
+def collect(recipe: Path, out: Path) -> tuple[int, str]:
+    """(exit code, all that was said so far about this folder)."""
+    code = start(recipe, out).wait(120)
+    return code, out.with_suffix(".said").read_text()
+
+
+@pytest.mark.slow
+def test_five_thousand_requests_of_a_faulty_teacher_end_as_a_reply_or_a_named_failure(
+    loopback: Any, tmp_path: Path
+) -> None:
+    with loopback(echo, faults=0.3) as teacher:
+        spec = ApiSpec(base_url=teacher.base_url, model="m", max_concurrency=128, timeout_s=2)
+        model = ApiModel(spec, cache=RequestCache(tmp_path / "requests.sqlite"))
+        result = answer(AnswerSpec(requests_per_round=5000), prompts(5000), model, seed=0, source="s")
+        drawn = Counter(teacher.fault_of.values())
+        assert sum(drawn.values()) == pytest.approx(1500, abs=150)
+        assert set(drawn) == {*teacher.PASSING, *teacher.STAYING}
+        reasons = Counter(drop.reason for drop in result.drops)
+        assert reasons == {
+            "empty_reply": drawn["empty"],
+            "length": drawn["length"],
+            "content_filter": drawn["content_filter"],
+        }
+        assert len(result.conversations) + len(result.drops) == 5000
+        assert result.stats["requests"] == 5000
+        assert all(c.messages[1].content == f"reply to {c.messages[0].content}" for c in result.conversations)
+        assert set(teacher.delivered.values()) == {1}, "an answer that was delivered was asked again"
+        passing = sum(drawn[fault] for fault in teacher.PASSING)
+        assert teacher.attempts.total() == 5000 + passing
+        again = answer(AnswerSpec(), prompts(5000), model, seed=0, source="s")
+        assert again.conversations == result.conversations
+        assert teacher.attempts.total() == 5000 + passing
+
+
+@pytest.mark.slow
+def test_kill_9_at_twenty_random_moments_pays_nothing_twice(loopback: Any, tmp_path: Path) -> None:
+    """Killed at 20 moments drawn over the collection; what may be asked again is only what was in flight then."""
+    count, kills, moment = 2000, 20, random.Random(7)
+    write_prompts(tmp_path / "prompts.jsonl", count)
+    with loopback(echo, latency_s=0.02) as teacher:
+        path = recipe(tmp_path, teacher.base_url, answer={"prompts": "prompts.jsonl"})
+        stops: list[float] = []
+        for goal in sorted(moment.sample(range(30, count - 100), kills)):
+            process = start(path, tmp_path / "out")
+            while teacher.delivered.total() < goal + len(stops) and process.poll() is None:
+                time.sleep(0.002)
+            time.sleep(moment.random() * 0.03)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            stops.append(time.monotonic())
+            time.sleep(0.1)  # what was on its way ends, and is in flight by the server's own log
+        code, said = collect(path, tmp_path / "out")
+        assert code == 0, said
+        conversations = (tmp_path / "out" / "conversations.jsonl").read_text().splitlines()
+        assert len(conversations) == count
+        in_flight = _in_flight(teacher.events, stops)
+        asked_again = {key for key, times in teacher.attempts.items() if times > 1}
+        assert len(teacher.attempts) == count
+        assert asked_again <= in_flight
+        assert len(asked_again) <= kills * 16
+        assert len(stops) == kills
+
+
+def _in_flight(events: list[tuple[float, str, str]], stops: list[float], *, settling_s: float = 0.05) -> set[str]:
+    """Requests that had arrived and whose answer had not been sent ``settling_s`` before a kill."""
+    found: set[str] = set()
+    for stop in stops:
+        arrived = {key for at, what, key in events if what == "arrived" and at <= stop + 0.1}
+        settled = {key for at, what, key in events if what == "delivered" and at <= stop - settling_s}
+        found |= arrived - settled
+    return found
+
+
+def test_the_budget_is_never_passed_and_the_rest_is_said(loopback: Any, tmp_path: Path) -> None:
+    """Replies of 1 to 250 tokens against a limit of 8,000; the request that could pass it is never sent."""
+
+    def uneven(body: dict[str, Any]) -> str:
+        return "Q: q {}\nA: {}".format(body["seed"], "a" * (body["seed"] % 1000))
+
+    with loopback(uneven) as teacher:
+        spec = ApiSpec(base_url=teacher.base_url, model="m", max_concurrency=32)
+        cache, ledger = RequestCache(tmp_path / "requests.sqlite"), tmp_path / "spending.sqlite"
+        wanted = SynthesizeSpec(target=200, max_tokens=256, requests_per_round=20)
+        with pytest.raises(BudgetExceeded, match=r"of 8,000 tokens.*pairs collected after \d+ requests"):
+            synthesize(
+                wanted,
+                SEEDS,
+                ApiModel(spec, cache=cache, budget=Budget(tokens=8_000, ledger=ledger)),
+                seed=0,
+                source="s",
+            )
+        assert 4_000 < teacher.tokens_billed <= 8_000
+        first = teacher.tokens_billed
+        with pytest.raises(BudgetExceeded):  # a second start does not forget what was spent
+            synthesize(
+                wanted,
+                SEEDS,
+                ApiModel(spec, cache=cache, budget=Budget(tokens=8_000, ledger=ledger)),
+                seed=0,
+                source="s",
+            )
+        assert teacher.tokens_billed == pytest.approx(first, abs=2000)
+        assert teacher.tokens_billed <= 8_000
+        more = ApiModel(spec, cache=cache, budget=Budget(tokens=200_000, ledger=ledger))
+        result = synthesize(wanted, SEEDS, more, seed=0, source="s")
+        assert len(result.conversations) >= 200
+        assert set(teacher.delivered.values()) == {1}
+
+
+def test_a_rerun_from_the_cache_gives_the_same_bytes_and_asks_nothing(loopback: Any, tmp_path: Path) -> None:
+    (tmp_path / "seeds.jsonl").write_text(
+        "".join(json.dumps({"question": s.question, "answer": s.answer}) + "\n" for s in SEEDS)
+    )
+    with loopback(ten_pairs) as teacher:
+        path = recipe(tmp_path, teacher.base_url, synthesize={"seeds": "seeds.jsonl", "target": 300, "grown_shots": 2})
+        out = tmp_path / "out"
+        code, said = collect(path, out)
+        assert code == 0, said
+        assert "target reached: " in said
+        kept = {name: (out / name).read_bytes() for name in ("conversations.jsonl", "drops.jsonl", "collected.json")}
+        asked = teacher.attempts.total()
+        assert collect(path, out)[0] == 0
+        assert {name: (out / name).read_bytes() for name in kept} == kept
+        assert teacher.attempts.total() == asked
+
+
+def test_the_key_is_in_no_file_and_no_output(loopback: Any, tmp_path: Path) -> None:
+    """A good run, a refused key that the server quotes back, an unreachable server: the key is nowhere."""
+    write_prompts(tmp_path / "prompts.jsonl", 20)
+    with loopback(echo) as teacher:
+        path = recipe(tmp_path, teacher.base_url, answer={"prompts": "prompts.jsonl"}, budget={"tokens": 100000})
+        code, said = collect(path, tmp_path / "good")
+        assert code == 0, said
+        assert teacher.keys == {f"Bearer {PLANTED}"}
+        teacher.refuse_key = True
+        code, refusal = collect(path, tmp_path / "refused")
+        assert (code, "refuses the key (401)" in refusal) == (3, True)
+    code, silence = collect(path, tmp_path / "unreachable")
+    assert code == 3
+    assert "Traceback" not in said + refusal + silence
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(files) > 10
+    assert [file for file in files if PLANTED.encode() in file.read_bytes()] == []
