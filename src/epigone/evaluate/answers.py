@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from epigone.errors import DataError
-from epigone.models.protocol import Progress, TextModel
 from epigone.records import Conversation, Output, Request
 from epigone.specs import Spec
+
+if TYPE_CHECKING:  # the models room loads the API client, which reading and scoring answers does not need
+    from epigone.models.protocol import Progress, TextModel
 
 __all__ = ["AnswerSettings", "answer_prompts"]
 

@@ -22,7 +22,7 @@ from epigone.evaluate.benchmarks.sandbox import WALLS, Confinement, Limits, conf
 
 PROMPT = 'def double(x):\n    """Twice x."""\n'
 TEST = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate('ab') == 'abab'\n"
-QUICK = Limits(time_s=1.0)
+QUICK = Limits(processor_s=1, clock_s=3.0)
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +140,18 @@ def test_there_are_at_least_25_hostile_programs() -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_program_neither_gets_out_nor_passes(name: str, walls: Confinement, bait: dict[str, Any]) -> None:
     program = HOSTILE[name].format(outside=bait["outside"], port=bait["port"], pid=os.getpid())
-    started = time.monotonic()
     assert judged(program, walls) in ("failed", "timed_out")
-    assert time.monotonic() - started < QUICK.time_s + 4
     assert sorted(path.name for path in bait["outside"].iterdir()) == ["precious"]
     assert (bait["outside"] / "precious").read_text() == "still here"
     assert bait["received"] == []
+
+
+def test_processor_time_and_clock_both_end_a_program(walls: Confinement) -> None:
+    started = time.monotonic()
+    assert judged("import time\ndef double(x):\n    time.sleep(60)", walls) == "timed_out"
+    assert time.monotonic() - started > QUICK.clock_s
+    patient = Limits(processor_s=1, clock_s=600)
+    assert judged("while True: pass", walls, patient) == "failed"
 
 
 def test_nothing_of_a_program_stays_alive(walls: Confinement) -> None:
@@ -201,7 +207,7 @@ def test_a_machine_without_walls_is_refused_unless_told(monkeypatch: pytest.Monk
         assert "memory" in bare.enforced
         assert "NOT enforced: network" in bare.describe()
         assert judged(PROMPT + "    return x * 2", bare) == "passed"
-        assert judged("while True: pass", bare) == "timed_out"
+        assert judged("while True: pass", bare) == "failed"
     finally:
         confinement._probe.cache_clear()
 

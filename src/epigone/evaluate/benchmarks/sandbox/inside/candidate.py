@@ -24,6 +24,8 @@ def main() -> None:
     limits.enclose(job["limits"])
     namespace: dict[str, Any] = {"__name__": "program"}
     problem = None
+    answers.write("ready\n")  # from here on the program is on the clock
+    answers.flush()
     try:
         exec(compile(job["program"], "program.py", "exec"), namespace)  # noqa: S102 - what this process is for
     except BaseException as error:  # noqa: BLE001 - a program may raise anything, SystemExit included

@@ -9,10 +9,9 @@ NOBODY = 65534
 
 def enclose(limits: dict[str, Any]) -> None:
     """Lower the hard limits, then give up root if this is root."""
-    memory, seconds = limits["memory_bytes"], max(1, int(limits["time_s"] + 1))
     for which, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_AS, limits["memory_bytes"]),
+        (resource.RLIMIT_CPU, limits["processor_s"]),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),
         (resource.RLIMIT_NOFILE, limits["open_files"]),
         (resource.RLIMIT_CORE, 0),
