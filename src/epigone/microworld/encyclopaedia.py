@@ -1,7 +1,7 @@
 """The generated encyclopaedia: people, works, places and organisations, with typed facts, from one seed.
 
-Half of the people and of the works are *held out*: articles tell of them like of everybody else, but no question, quiz,
-prompt or instruction in any training text is about them. Tests and held-out prompts are about them alone.
+A third of the people and of the works are *held out*: articles tell of them like of everybody else, but no question,
+quiz, prompt or instruction in any training text is about them. Tests and held-out prompts are about them alone.
 """
 
 from __future__ import annotations
@@ -142,16 +142,16 @@ def invent(
 def _entities(
     kind: str, names: Sequence[str], pools: dict[str, tuple[str, ...]], zipf: float, rng: np.random.Generator
 ) -> tuple[Entity, ...]:
-    """Facts drawn uniformly; rank is the order of ``names``; of two neighbours in rank one is held out."""
+    """Facts drawn uniformly; rank is the order of ``names``; of each three next in rank one is held out."""
     relations = [relation for relation in RELATIONS if relation.kind == kind]
-    swaps = rng.integers(2, size=len(names) // 2 + 1)
+    chosen = rng.integers(3, size=len(names) // 3 + 1)
     return tuple(
         Entity(
             name=name,
             kind=kind,
             facts={relation.key: pick(rng, pools[relation.values]) for relation in relations},
             weight=float((rank + 1) ** -zipf),
-            held_out=kind in ("person", "work") and (rank + int(swaps[rank // 2])) % 2 == 1,
+            held_out=kind in ("person", "work") and rank % 3 == int(chosen[rank // 3]),
         )
         for rank, name in enumerate(names)
     )

@@ -7,7 +7,8 @@ the others it brings from its pre-training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -18,7 +19,9 @@ from epigone.records import Conversation, Message
 
 __all__ = ["ANSWER_TEMPLATE", "WRITE_TEMPLATE", "instructions", "write_request"]
 
-FORMAT_SHARES = {"broad": 0.36, "qa": 0.15, "quiz": 0.10, "problems": 0.23, "summaries": 0.08, "write": 0.08}
+FORMAT_SHARES = {"broad": 0.38, "qa": 0.22, "quiz": 0.09, "problems": 0.16, "summaries": 0.07, "write": 0.08}
+DRILLED = ("qa", "quiz", "problems")
+DRILL_SHARE, DRILL_TURNS = 0.6, 5
 WRITE_REQUEST = "Write new questions and answers in the manner of these examples."
 WRITE_TEMPLATE = (
     WRITE_REQUEST + "{% for example in examples %}\n\nQ: {{ example.question }}\nA: {{ example.answer }}{% endfor %}\n"
@@ -31,7 +34,7 @@ PAIRS_SHOWN, PAIRS_WRITTEN = 5, 6
 
 
 def instructions(world: Encyclopaedia, count: int, seed: int) -> Iterator[Conversation]:
-    """``count`` single-turn conversations, kinds in ``FORMAT_SHARES``."""
+    """``count`` conversations, kinds in ``FORMAT_SHARES``; questions, quizzes and problems also one after another."""
     rng = np.random.default_rng([seed, 3])
     asked = [entity for entity in world.entities if not entity.held_out]
     formats, kinds = list(FORMAT_SHARES), list(BROAD_SHARES)
@@ -42,18 +45,28 @@ def instructions(world: Encyclopaedia, count: int, seed: int) -> Iterator[Conver
         if form == "broad":
             kind = kinds[int(rng.choice(len(kinds), p=kind_shares / kind_shares.sum()))]
             exchange = draw_exchange(world, kind, rng, held_out=False)
-            prompt, answer = exchange.prompt, exchange.answer
+            messages = _turns([(exchange.prompt, exchange.answer)])
         elif form == "write":
-            prompt, answer = _writing(world, asked, rng)
+            messages = _turns([_writing(world, asked, rng)])
+        elif form in DRILLED and rng.random() < DRILL_SHARE:
+            messages = _turns(_drill(world, form, asked, rng))
         else:
-            count = int(rng.integers(1, SHOTS[form] + 1))  # fewer than the test's: more answers for the same tokens
-            shots = [draw_shot(world, form, asked, rng) for _ in range(count + 1)]
-            prompt, answer = render(form, shots[:-1], shots[-1].prompt), shots[-1].answer
-        yield Conversation(
-            id=f"instruction-{number:06d}",
-            messages=(Message("user", prompt), Message("assistant", answer)),
-            source="world",
-        )
+            examples = int(rng.integers(1, SHOTS[form] + 1))  # fewer than the test's: more answers for the same tokens
+            shots = [draw_shot(world, form, asked, rng) for _ in range(examples + 1)]
+            messages = _turns([(render(form, shots[:-1], shots[-1].prompt), shots[-1].answer)])
+        yield Conversation(id=f"instruction-{number:06d}", messages=messages, source="world")
+
+
+def _turns(exchanges: Sequence[tuple[str, str]]) -> tuple[Message, ...]:
+    pairs = ((Message("user", prompt), Message("assistant", answer)) for prompt, answer in exchanges)
+    return tuple(chain.from_iterable(pairs))
+
+
+def _drill(world: Encyclopaedia, form: str, asked: Sequence[Entity], rng: np.random.Generator) -> list[tuple[str, str]]:
+    """One question after another, each answered: more answers for the same tokens than examples in a prompt give."""
+    shots = [draw_shot(world, form, asked, rng) for _ in range(DRILL_TURNS)]
+    prompts = [render(form, [], shots[0].prompt), *(shot.prompt for shot in shots[1:])]
+    return [(prompt, shot.answer) for prompt, shot in zip(prompts, shots, strict=True)]
 
 
 def write_request(examples: list[str]) -> str:

@@ -130,14 +130,14 @@ _FULL = Scale(
     organisations=20,
     zipf=0.6,
     corpus_shares=_SHARES,
-    instructions=5_000,
+    instructions=4_600,
     models=(
         WorldModel(name="base-s", config=_llama(56, 4), corpus_tokens=800_000, pretraining=_pretraining(5e-3), cost=25),
         WorldModel(
             name="base-m", config=_llama(112, 4), corpus_tokens=900_000, pretraining=_pretraining(4e-3), cost=45
         ),
         WorldModel(
-            name="base-l", config=_llama(160, 5), corpus_tokens=800_000, pretraining=_pretraining(3e-3), cost=90
+            name="base-l", config=_llama(192, 6), corpus_tokens=900_000, pretraining=_pretraining(3.5e-3), cost=90
         ),
         WorldModel(
             name="teacher",
@@ -145,13 +145,13 @@ _FULL = Scale(
             corpus_tokens=1_100_000,
             pretraining=_pretraining(2.5e-3),
             instruction=_fine_tuning(1e-3, 4),
-            replay_tokens=300_000,
+            replay_tokens=200_000,
             cost=230,
         ),
     ),
-    broad_prompts=3_900,
-    broad_amounts=(40_000, 120_000, 360_000),
-    local_pairs=1_400,
+    broad_prompts=2_400,
+    broad_amounts=(25_000, 75_000, 200_000),
+    local_pairs=2_400,
     replay_documents=5_000,
     replay_share=0.25,
     style_prompts=180,
