@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -206,3 +207,56 @@ def test_people_on_vicuna_bench(shared_data: Path) -> None:
     equal_or_better = sum(label != "CHATGPT" for label in labels) / len(labels)
     assert found["preference.person.equal_or_better"].value == pytest.approx(equal_or_better)
     assert found["preference.person.tie_share"].value == pytest.approx(labels.count("TIE") / len(labels))
+
+
+LLMBAR = ("LLMBar_Natural", "LLMBar_Adversarial_Neighbor", "Processed_MT-Bench")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", LLMBAR)
+def test_agreement_with_people_on_llmbar(shared_data: Path, name: str) -> None:
+    """A judge that likes the longer answer, against people's labels: agreement and α, counted a second way."""
+    rows = json.loads((shared_data / "llmbar" / f"{name}.json").read_text())
+    label = ["student" if row["label"] == "1" else "teacher" for row in rows]
+    longer = ["student" if len(row["output_1"]) > len(row["output_2"]) else "teacher" for row in rows]
+    votes = [vote(choice, f"i{i:03d}", "p", kind="person") for i, choice in enumerate(label)]  # type: ignore[arg-type]
+    votes += [vote(choice, f"i{i:03d}", "longer") for i, choice in enumerate(longer)]  # type: ignore[arg-type]
+    models = (ModelInfo(name="t", role="teacher"), ModelInfo(name="s", role="student"))
+    measured = Measurements(study="l", models=models, axes=(), items=(), votes=tuple(votes))
+    found = compare(measured, CompareSpec(resamples=200), seed=0).estimates["s"]
+    agreed = sum(a == b for a, b in zip(label, longer, strict=True)) / len(rows)
+    assert found["preference.llm_judge.agreement_with_people"].value == pytest.approx(agreed)
+    coded = np.array([[choice == "student" for choice in side] for side in (label, longer)], dtype=float)
+    expected = krippendorff.alpha(reliability_data=coded, level_of_measurement="nominal")
+    counts = np.stack([2 - coded.sum(axis=0), np.zeros(len(rows)), coded.sum(axis=0)], axis=1)
+    assert krippendorff_alpha(counts, "nominal") == pytest.approx(expected)
+
+
+@pytest.mark.real
+def test_gpt4_against_people_on_vicuna_bench(shared_data: Path) -> None:
+    """GPT-4's two scores as choices, against the 80 human labels of the same pairs: one review a pair, as published."""
+    folder = shared_data / "vicuna_bench"
+    labels = (folder / "human_gpt35_vs_vicuna-13b.txt").read_text().split()
+    (path,) = folder.glob("review/vicuna-13b_20230322-clean-lang/review_gpt35_vicuna-13b*")
+    reviews = [json.loads(line) for line in path.read_text().splitlines()]
+    judged = [_choice(row["text"].split("\n", 1)[0]) for row in reviews]  # no scores on the first line: a failed vote
+    said: dict[str, Choice] = {"CHATGPT": "teacher", "TIE": "tie", "VICUNA13B": "student"}
+    votes = [vote(said[label], f"q{i:02d}", "person", kind="person") for i, label in enumerate(labels)]
+    votes += [vote(choice, f"q{i:02d}", "gpt-4") for i, choice in enumerate(judged)]
+    models = (ModelInfo(name="t", role="teacher"), ModelInfo(name="s", role="student"))
+    measured = Measurements(study="v", models=models, axes=(), items=(), votes=tuple(votes))
+    found = compare(measured, CompareSpec(resamples=200), seed=0).estimates["s"]
+    agreement = found["preference.llm_judge.agreement_with_people"]
+    by_hand = sum(said[label] == choice for label, choice in zip(labels, judged, strict=True))
+    scored = sum(choice is not None for choice in judged)
+    assert 75 <= scored == agreement.n_scored
+    assert agreement.value == pytest.approx(by_hand / scored)
+
+
+def _choice(line: str) -> Choice | None:
+    """The scores that open a review, ChatGPT's first."""
+    parts = line.replace(",", " ").split()
+    if len(parts) != 2 or not all(part.replace(".", "", 1).isdigit() for part in parts):
+        return None
+    teacher, student = map(float, parts)
+    return "teacher" if teacher > student else "student" if student > teacher else "tie"
