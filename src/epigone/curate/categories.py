@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import yaml
@@ -23,9 +23,11 @@ from scipy.stats import binomtest
 from epigone.curate.curated import CategoryShare, Notes, QueryLabel
 from epigone.curate.queries import first_query
 from epigone.disk import read_yaml
-from epigone.models import Progress, TextModel
 from epigone.records import Conversation, Message, Reply, Request
 from epigone.specs import Spec, parse_spec
+
+if TYPE_CHECKING:  # the client library takes most of a second to import, and every worker would
+    from epigone.models import Progress, TextModel
 
 __all__ = [
     "CategoriesSpec",

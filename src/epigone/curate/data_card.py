@@ -8,6 +8,7 @@ import re
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import jinja2
@@ -89,7 +90,7 @@ class Census:
         self._lengths = {"turns a conversation": array("q"), "characters a query": array("q")}
         self._lengths |= {"characters an answer": array("q")}
         self._wanted, self._seed = examples, seed
-        self._examples: list[tuple[int, str, Conversation]] = []  # a heap: the largest draw on top
+        self._examples: list[tuple[int, int, Conversation]] = []  # a heap: the largest draw on top; ids may repeat
 
     def add(self, conversation: Conversation, tokens: int | None = None) -> None:
         """Count one conversation; ``tokens`` by the student's tokenizer, where they are known."""
@@ -114,7 +115,7 @@ class Census:
         """Keep the examples with the smallest digests of (seed, id): a draw that no order of the records changes."""
         text = f"{self._seed}\x00{conversation.id}".encode("utf-8", "surrogatepass")
         draw = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
-        heapq.heappush(self._examples, (-draw, conversation.id, conversation))
+        heapq.heappush(self._examples, (-draw, len(self._lengths["turns a conversation"]), conversation))
         if len(self._examples) > self._wanted:
             heapq.heappop(self._examples)
 
@@ -208,6 +209,7 @@ def _match_rows(curated: Curated) -> tuple[MatchRow, ...]:
     )
 
 
+@cache
 def _environment(*, html: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("epigone.curate", "templates"),

@@ -65,19 +65,19 @@ class Decontaminate:
 
     def run(self, chunk: Sequence[Conversation], notes: Notes) -> Iterator[Conversation | Drop]:
         matches = self.matches(chunk)
-        notes.matches.extend(matches)
+        notes.matches.extend(match for _, match in matches)
         notes.counts["decontaminate.matches"] += len(matches)
-        first = {match.conversation: match for match in reversed(matches)}
-        for conversation in chunk:
-            match = first.get(conversation.id)
+        first = dict(reversed(matches))
+        for place, conversation in enumerate(chunk):
+            match = first.get(place)
             if match is None or self.spec.drop != "training":
                 yield conversation
                 continue
             detail = f"{match.benchmark} {match.item} ({match.part}): {match.measure} {match.value:.4g}"
             yield Drop(id=conversation.id, step="decontaminate", reason=f"matches_{match.part}", detail=detail)
 
-    def matches(self, chunk: Sequence[Conversation]) -> list[Match]:
-        """Every match, by conversation, turn and evaluation text, in the order in which they were given."""
+    def matches(self, chunk: Sequence[Conversation]) -> list[tuple[int, Match]]:
+        """Every match with its conversation's place in ``chunk``, by conversation, turn and evaluation text."""
         found: list[tuple[int, int, Match]] = []
         for finder in self._finders:
             role = "user" if finder.part == "prompt" else "assistant"
@@ -102,7 +102,7 @@ class Decontaminate:
                     training_text=text[:_EXCERPT],
                 )
                 found.append((place, turn, match))
-        return [match for _, _, match in sorted(found, key=lambda entry: entry[:2])]
+        return [(place, match) for place, _, match in sorted(found, key=lambda entry: entry[:2])]
 
 
 def find_matches(
@@ -111,7 +111,7 @@ def find_matches(
     spec: DecontaminateSpec = DecontaminateSpec(),
 ) -> list[Match]:
     """All matches between evaluation items and conversations; nothing is dropped."""
-    return Decontaminate(spec, evaluation).matches(conversations)
+    return [match for _, match in Decontaminate(spec, evaluation).matches(conversations)]
 
 
 def _texts_by_part(spec: DecontaminateSpec, evaluation: Sequence[EvaluationText]) -> list[list[_Text]]:

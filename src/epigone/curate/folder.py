@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,8 +23,10 @@ from epigone.curate.pipeline import Curation
 from epigone.curate.recipe import CurateSpec
 from epigone.curate.workers import Workers
 from epigone.disk import atomic_write, write_json, write_jsonl, write_text
-from epigone.models import TextModel
 from epigone.records import Conversation, Drop
+
+if TYPE_CHECKING:  # the client library takes most of a second to import, and every worker would
+    from epigone.models import TextModel
 
 __all__ = ["curate_to_folder", "write_curated"]
 

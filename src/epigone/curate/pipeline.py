@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from epigone.curate.categories import CategoriesSpec, LabelCategories
 from epigone.curate.clean import Clean, CleanSpec
@@ -24,8 +24,10 @@ from epigone.curate.near_duplicates import NearDuplicates, NearDuplicatesSpec
 from epigone.curate.recipe import CurateSpec, StepSpec
 from epigone.curate.workers import Here, Workers, open_workers
 from epigone.errors import SpecError
-from epigone.models import TextModel
 from epigone.records import Conversation, Drop
+
+if TYPE_CHECKING:  # the client library takes most of a second to import, and every worker would
+    from epigone.models import TextModel
 
 __all__ = ["Curation", "curate"]
 
@@ -260,12 +262,20 @@ def _chunks(flow: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 def _refuse_unwritable(conversation: Conversation) -> Record:
-    for turn, message in enumerate(conversation.messages):
-        if "\x00" in message.content:
-            return Drop(id=conversation.id, step="intake", reason="nul_character", detail=f"message {turn}")
+    """The conversation, or a drop where some of its text cannot be written as UTF-8 or holds a NUL character."""
+    around = [conversation.id, conversation.source, conversation.teacher, conversation.terms, *conversation.requests]
+    around += [text for tag in conversation.tags.items() for text in tag]
+    for turn, text in enumerate((*(message.content for message in conversation.messages), *around)):
+        where = f"message {turn}" if turn < len(conversation.messages) else "outside the messages"
+        if "\x00" in text:
+            return _unwritable(conversation, "nul_character", where)
         try:
-            message.content.encode("utf-8")
-        except UnicodeEncodeError as error:
-            detail = f"message {turn}, character {error.start}"
-            return Drop(id=conversation.id, step="intake", reason="lone_surrogate", detail=detail)
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            return _unwritable(conversation, "lone_surrogate", where)
     return conversation
+
+
+def _unwritable(conversation: Conversation, reason: str, where: str) -> Drop:
+    identifier = conversation.id.encode("utf-8", "backslashreplace").decode("utf-8")
+    return Drop(id=identifier, step="intake", reason=reason, detail=where)
