@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def read_rows(path: Path, fields: Mapping[str, str]) -> list[Row]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"cannot be read: {reason}", where=str(path), fix="check the path") from error
-    except (polars.exceptions.PolarsError, csv.Error, UnicodeDecodeError) as error:
+    except (polars.exceptions.PolarsError, csv.Error, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise DataError(f"cannot be read: {error}", where=str(path)) from error
     if not rows:
         raise DataError("holds no rows", where=str(path))
