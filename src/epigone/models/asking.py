@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 import httpx
-import msgspec
 import openai
 from msgspec import Struct
 
@@ -82,7 +81,7 @@ class Asking:
         missing: Mapping[str, Request | ScoreRequest],
         answered: Callable[[str, Reply | ScoreReply], None],
     ) -> None:
-        self._spec, self._name, self._cache, self._budget = spec, name, cache, budget
+        self._spec, self._name, self._budget = spec, name, budget
         self._missing, self._answered = missing, answered
         self._queue: Iterator[tuple[str, Request | ScoreRequest]] = iter(missing.items())
         self._pace = Pace(spec.max_concurrency, spec.requests_per_minute, spec.tokens_per_minute)
@@ -91,7 +90,7 @@ class Asking:
         self._ended = asyncio.Event()
         self._done = 0
         self._extra_prompt_tokens = 0
-        self._began = self._heard_at = time.monotonic()
+        self._heard_at = time.monotonic()
         self._heard = False
         self._unheard_attempts = 0
 
@@ -213,25 +212,23 @@ class Asking:
         self, digest: str, request: Request | ScoreRequest, reply: Reply | ScoreReply, usage: Usage, worst: Reservation
     ) -> None:
         """Settle what a reply cost and commit it; without a usage in the reply the worst is assumed."""
-        entry = CachedReply(
-            digest=digest,
-            model=self._name,
-            request=request,
-            reply=reply,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            usd=worst.usd,
-        )
-        if usage.prompt_tokens is None or usage.completion_tokens is None:
-            self._budget.settle(worst, usd=worst.usd, tokens=worst.tokens)
-        else:
-            price = self._spec.price
+        usd, tokens, price = worst.usd, worst.tokens, self._spec.price
+        if usage.prompt_tokens is not None and usage.completion_tokens is not None:
             usd = price.usd(usage.prompt_tokens, usage.completion_tokens) if price else 0.0
-            entry = msgspec.structs.replace(entry, usd=usd)
             tokens = usage.prompt_tokens + usage.completion_tokens
             self._extra_prompt_tokens = max(self._extra_prompt_tokens, tokens - worst.tokens)
-            self._budget.settle(worst, usd=usd, tokens=tokens)
-        await self._committer.commit(entry)
+        self._budget.settle(worst, usd=usd, tokens=tokens)
+        await self._committer.commit(
+            CachedReply(
+                digest=digest,
+                model=self._name,
+                request=request,
+                reply=reply,
+                usd=usd,
+                prompt_tokens=usage.prompt_tokens,
+                completion_tokens=usage.completion_tokens,
+            )
+        )
 
     async def _send(self, client: openai.AsyncOpenAI, request: Request | ScoreRequest) -> bytes | str | _Failure:
         """The reply's bytes, or the provider's refusal of this request in words, or why the attempt failed."""
