@@ -38,11 +38,13 @@ class Chat:
 
     Attributes:
         template: the Jinja chat template that is saved with the student.
+        tokens_open_turns: whether a special token stands before each turn.
         new_tokens: special tokens that the format added to the tokenizer.
     """
 
     def __init__(self, tokenizer: Any, format: ChatFormat) -> None:
         self.format = format
+        self.tokens_open_turns = format == "turn_tokens"
         self._tokenizer = tokenizer
         self.new_tokens: tuple[str, ...] = ()
         self.end = _end_token(tokenizer)

@@ -54,7 +54,7 @@ def encode_conversations(
     for start in range(0, len(conversations), _BATCH):
         batch = conversations[start : start + _BATCH]
         rendered = [chat.render(conversation) for conversation in batch]
-        for conversation, text, tokens in zip(batch, rendered, _tokenize(tokenizer, rendered), strict=True):
+        for conversation, text, tokens in zip(batch, rendered, _tokenize(tokenizer, chat, rendered), strict=True):
             ids, learnt, exchanges = _mark(tokenizer, conversation.id, text, tokens)
             short = spec.packing == "cut" or len(ids) <= spec.block_tokens
             spans = [(0, len(ids))] if short else _split_at_exchanges(conversation.id, exchanges, spec)
@@ -89,35 +89,30 @@ def encode_texts(
 
 def count_tokens(tokenizer: Any, chat: Chat, conversations: Iterable[Conversation]) -> list[int]:
     """Tokens of each conversation in ``chat``'s format, its markers and end tokens included."""
-    rendered = [chat.render(conversation).text for conversation in conversations]
+    rendered = [chat.render(conversation) for conversation in conversations]
     counts: list[int] = []
     for start in range(0, len(rendered), _BATCH):
-        encodings = tokenizer.backend_tokenizer.encode_batch_fast(
-            rendered[start : start + _BATCH], add_special_tokens=False
-        )
-        counts += [len(encoding.ids) for encoding in encodings]
+        counts += [len(ids) for ids, _ in _tokenize(tokenizer, chat, rendered[start : start + _BATCH])]
     return counts
 
 
 _Tokens = tuple[NDArray[np.int32], NDArray[np.int64]]  # ids (n,), character offsets (n, 2)
 
 
-def _tokenize(tokenizer: Any, rendered: Sequence[Rendered]) -> list[_Tokens]:
-    """Ids and character offsets of each text.
+def _tokenize(tokenizer: Any, chat: Chat, rendered: Sequence[Rendered]) -> list[_Tokens]:
+    """Ids and character offsets of each text, as a generation would see it.
 
-    Where a token reaches over the place at which the model's output begins (a template that ends in a line feed before
-    an output that starts with one), the text is tokenized in two parts there: a generation would start there too.
+    A prompt is tokenized up to where the model's output begins, so training text must be cut there as well: a template
+    that ends in line feeds before an output would otherwise give other tokens. A turn token is such a cut by itself.
     """
     backend = tokenizer.backend_tokenizer
+    if not chat.tokens_open_turns:
+        return [_tokenize_in_parts(backend, text) for text in rendered]
     encodings = backend.encode_batch([text.text for text in rendered], add_special_tokens=False)
-    results: list[_Tokens] = []
-    for text, encoding in zip(rendered, encodings, strict=True):
-        ids = np.array(encoding.ids, dtype=np.int32)
-        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-        if any(((offsets[:, 0] < start) & (offsets[:, 1] > start)).any() for start, _ in text.learnt):
-            ids, offsets = _tokenize_in_parts(backend, text)
-        results.append((ids, offsets))
-    return results
+    return [
+        (np.array(encoding.ids, dtype=np.int32), np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2))
+        for encoding in encodings
+    ]
 
 
 def _tokenize_in_parts(backend: Any, text: Rendered) -> _Tokens:

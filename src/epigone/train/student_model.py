@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from epigone.errors import ModelError
 
-__all__ = ["context_tokens", "new_model", "open_base", "open_config", "open_tokenizer", "resize_embeddings"]
+__all__ = ["context_tokens", "new_model", "open_base", "open_config", "open_tokenizer", "resize_embeddings", "start_turn_tokens"]
 
 
 def open_tokenizer(path: Path | str) -> Any:
@@ -106,6 +106,28 @@ def resize_embeddings(model: Any, vocabulary: int, new_rows: int) -> None:
     with torch.no_grad():
         for table in tables.values():
             table[vocabulary - new_rows : vocabulary] = table[: vocabulary - new_rows].mean(0)
+
+
+def start_turn_tokens(model: Any, tokenizer: Any, words: Mapping[str, str]) -> None:
+    """Let each named turn token start as the mean of the rows of the words that it stands for.
+
+    A token that starts where the model already expects an answer (after ``:``) is understood at once; one that starts
+    as the mean of all rows has to be learnt, and a tiny student rather learns the training answers by heart.
+
+    Args:
+        words: role (``system``, ``user``, ``assistant``) to text; roles that are absent keep their rows.
+
+    Raises:
+        SpecError: a text has no token.
+    """
+    for role, text in words.items():
+        rows = tokenizer(text, add_special_tokens=False).input_ids
+        if not rows:
+            raise SpecError(f"{text!r} has no token", where=f"train.turn_token_words.{role}", fix="give other words")
+        token = tokenizer.convert_tokens_to_ids(TURN_TOKENS[role])
+        with torch.no_grad():
+            for module in (model.get_input_embeddings(), model.get_output_embeddings()):
+                module.weight[token] = module.weight[rows].mean(0)
 
 
 def context_tokens(config: Any) -> int | None:

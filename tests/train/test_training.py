@@ -1,0 +1,385 @@
+"""Whole trainings of tiny models: what comes out, that it comes out alike, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+from epigone.disk import digest_file, read_json, write_jsonl
+from epigone.errors import DataError, ModelError, SpecError, TrainingError
+from epigone.records import Conversation, Message
+from epigone.train import (
+    LoraSpec,
+    Timing,
+    TrainRecord,
+    TrainSpec,
+    count_conversation_tokens,
+    count_text_tokens,
+    plan_training,
+    pretrain,
+    train_student,
+)
+
+MakeBase = Callable[..., Path]
+QUICK = TrainSpec(
+    block_tokens=128, batch_blocks=4, micro_batch_blocks=2, peak_lr=3e-3, precision="float32", threads=1, log_every=1
+)
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 256,
+}
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3", "gemma2", "gpt_neox"])
+def test_every_family_trains_reloads_in_plain_transformers_and_answers(
+    family: str, make_base: MakeBase, tmp_path: Path
+) -> None:
+    """A student that has seen one answer often enough gives it, prompted by nothing but its own saved template."""
+    exchange = (Message("user", "who is old?"), Message("assistant", "the old cat"))
+    data = [Conversation(id=f"c{number}", messages=exchange) for number in range(8)]
+    spec = QUICK.model_copy(update={"max_steps": 60, "peak_lr": 1e-2, "packing": "none", "micro_batch_blocks": 4})
+    train_student(spec, base=make_base(family), conversations=data, out=tmp_path / "student", seed=0)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "student")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "student")
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "who is old?"}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    made = model.generate(**prompt, max_new_tokens=30, do_sample=False)[0, prompt["input_ids"].shape[1] :]
+    assert tokenizer.decode(made) == "the old cat" + tokenizer.eos_token
+    assert model.get_input_embeddings().weight.shape[0] >= len(tokenizer)
+
+
+def test_equal_runs_give_equal_bytes_and_another_seed_others(
+    make_base: MakeBase, conversations: list[Conversation], tmp_path: Path
+) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train_student(
+            QUICK, base=make_base(), conversations=conversations, out=tmp_path / name, seed=seed, replay=["the cat"] * 9
+        )
+    files = {path.name for path in (tmp_path / "a").iterdir()}
+    assert {"model.safetensors", "train.json", "timing.json", "chat_template.jinja"} <= files
+    for file in files - {"timing.json"}:
+        assert digest_file(tmp_path / "a" / file) == digest_file(tmp_path / "b" / file), file
+    assert digest_file(tmp_path / "a/model.safetensors") != digest_file(tmp_path / "c/model.safetensors")
+
+
+def test_the_record_counts_what_was_seen_and_learnt(
+    make_base: MakeBase, conversations: list[Conversation], tmp_path: Path
+) -> None:
+    replay = ["the cat was born in a city", "a dog"]
+    spec = QUICK.model_copy(update={"epochs": 2.0, "heldout_share": 0.25})
+    record = train_student(
+        spec, base=make_base(), conversations=conversations, out=tmp_path / "s", seed=0, replay=replay
+    )
+    assert record == read_json(tmp_path / "s" / "train.json", TrainRecord)
+    replayed = sum(count_text_tokens(make_base(), replay))
+    counts = count_conversation_tokens(make_base(), conversations, spec)
+    assert record.conversations == 30
+    assert record.replay_tokens == 2 * replayed
+    assert 2 * replayed < record.tokens < 2 * (sum(counts) + replayed)
+    assert record.supervised_tokens < record.tokens
+    assert record.steps == len(record.losses) == -(-2 * record.blocks // 4)
+    assert [(entry.step, entry.source) for entry in record.heldout] == [
+        (0, "even"),
+        (0, "odd"),
+        (record.steps, "even"),
+        (record.steps, "odd"),
+    ]
+    assert record.heldout[2].loss < record.heldout[0].loss
+    assert record.new_tokens == ("<|system|>", "<|user|>", "<|assistant|>")
+    timing = read_json(tmp_path / "s" / "timing.json", Timing)
+    assert timing.tokens_per_second == pytest.approx(record.tokens / timing.seconds)
+
+
+def test_new_turn_tokens_start_at_the_mean_of_the_table(make_base: MakeBase, tmp_path: Path) -> None:
+    before = AutoModelForCausalLM.from_pretrained(make_base()).get_input_embeddings().weight
+    data = [Conversation(id="c", messages=(Message("user", "a"), Message("assistant", "b")))]
+    still = QUICK.model_copy(update={"peak_lr": 1e-30, "max_steps": 1})
+    train_student(still, base=make_base(), conversations=data, out=tmp_path / "s", seed=0)
+    after = AutoModelForCausalLM.from_pretrained(tmp_path / "s").get_input_embeddings().weight
+    assert after.shape[0] == before.shape[0] + 3
+    torch.testing.assert_close(after[: before.shape[0]], before)
+    torch.testing.assert_close(after[before.shape[0] :], before.mean(0).expand(3, -1))
+
+
+def test_pretraining_starts_from_the_seed_and_learns(make_base: MakeBase, tmp_path: Path) -> None:
+    draw = random.Random(0)
+    texts = ["the cat was born in a " + draw.choice(["city", "house"]) for _ in range(200)]
+    spec = QUICK.model_copy(update={"block_tokens": 64, "peak_lr": 1e-2, "epochs": 3})
+    record = pretrain(spec, config=LLAMA, tokenizer=make_base(), texts=texts, out=tmp_path / "a", seed=0)
+    assert record.losses[0].loss > 5
+    assert record.final_loss < 1
+    assert record.supervised_tokens < record.tokens == 3 * sum(count_text_tokens(make_base(), texts))
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "a")
+    assert model.config.vocab_size == len(AutoTokenizer.from_pretrained(make_base()))
+
+
+def test_adapters_are_merged_and_leave_an_ordinary_folder(
+    make_base: MakeBase, conversations: list[Conversation], tmp_path: Path
+) -> None:
+    spec = QUICK.model_copy(update={"lora": LoraSpec(rank=4), "epochs": 4.0, "peak_lr": 1e-2, "chat_format": "koala"})
+    record = train_student(spec, base=make_base(), conversations=conversations, out=tmp_path / "s", seed=0)
+    assert record.final_loss < record.losses[0].loss - 0.5
+    assert record.trained_parameters < record.parameters / 3
+    base = AutoModelForCausalLM.from_pretrained(make_base()).state_dict()
+    student = AutoModelForCausalLM.from_pretrained(tmp_path / "s").state_dict()
+    assert student.keys() == base.keys()
+    changed = {name for name, weight in student.items() if not torch.equal(weight, base[name])}
+    assert changed == {name for name in base if "_proj" in name}
+
+
+def kill_and_resume(base: Path, data: Path, out: Path, work: Path, at: list[int], signal_number: int) -> list[int]:
+    """Run the training in a process, stop it when it reports each step of ``at``, then let it finish; exit codes."""
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from epigone.disk import read_jsonl; from epigone.records import Conversation\n"
+        "from epigone.train import TrainSpec, train_student\n"
+        "base, data, out, work = map(Path, sys.argv[1:])\n"
+        f"spec = TrainSpec.model_validate_json('''{RESUMED.model_dump_json()}''')\n"
+        "train_student(spec, base=base, conversations=read_jsonl(data, Conversation), out=out, seed=0, work=work,\n"
+        "              progress=lambda done, total: print(done, flush=True))\n"
+    )
+    codes = []
+    for stop in [*at, None]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(base), str(data), str(out), str(work)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if stop is not None and int(line) >= stop:
+                process.send_signal(signal_number)
+                break
+        process.stdout.read()
+        codes.append(process.wait(timeout=120))
+    return codes
+
+
+RESUMED = QUICK.model_copy(update={"max_steps": 40, "checkpoint_every_steps": 3, "batch_blocks": 2, "log_every": 7})
+
+
+@pytest.mark.slow
+def test_killed_at_random_steps_it_ends_in_the_same_bytes(
+    make_base: MakeBase, conversations: list[Conversation], tmp_path: Path
+) -> None:
+    write_jsonl(tmp_path / "data.jsonl", conversations)
+    train_student(RESUMED, base=make_base(), conversations=conversations, out=tmp_path / "whole", seed=0)
+    steps = sorted(random.Random(time.time_ns()).sample(range(4, 38), 5))
+    work, out = tmp_path / "work", tmp_path / "killed"
+    codes = kill_and_resume(make_base(), tmp_path / "data.jsonl", out, work, steps, signal.SIGKILL)
+    assert codes == [-signal.SIGKILL] * 5 + [0], steps
+    for file in ("model.safetensors", "train.json"):
+        assert digest_file(out / file) == digest_file(tmp_path / "whole" / file), (file, steps)
+    assert not list((work / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_sigterm_saves_the_step_and_ends_with_143(
+    make_base: MakeBase, conversations: list[Conversation], tmp_path: Path
+) -> None:
+    write_jsonl(tmp_path / "data.jsonl", conversations)
+    work, out = tmp_path / "work", tmp_path / "out"
+    codes = kill_and_resume(make_base(), tmp_path / "data.jsonl", out, work, [11], signal.SIGTERM)
+    assert codes == [143, 0]
+    assert read_json(out / "timing.json", Timing).resumed == 1
+
+
+def stopped_after(steps: int) -> Callable[[int, int | None], None]:
+    def progress(done: int, _: int | None) -> None:
+        if done == steps:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    make_base: MakeBase, conversations: list[Conversation], tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    with pytest.raises(KeyboardInterrupt):
+        train_student(
+            RESUMED,
+            base=make_base(),
+            conversations=conversations,
+            out=tmp_path / "s",
+            seed=0,
+            work=work,
+            progress=stopped_after(11),
+        )
+    kept = sorted(path.name for path in (work / "checkpoints").iterdir())
+    assert kept == ["step-00000006", "step-00000009"]
+    newest = work / "checkpoints/step-00000009/state/state.pt"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    seen: list[int] = []
+    train_student(
+        RESUMED,
+        base=make_base(),
+        conversations=conversations,
+        out=tmp_path / "s",
+        seed=0,
+        work=work,
+        progress=lambda done, _: seen.append(done),
+    )
+    assert seen[0] == 7
+    train_student(RESUMED, base=make_base(), conversations=conversations, out=tmp_path / "whole", seed=0)
+    assert digest_file(tmp_path / "s/model.safetensors") == digest_file(tmp_path / "whole/model.safetensors")
+
+
+def test_checkpoints_of_another_training_are_refused(
+    make_base: MakeBase, conversations: list[Conversation], tmp_path: Path
+) -> None:
+    def run(seed: int, stop: int) -> None:
+        train_student(
+            RESUMED,
+            base=make_base(),
+            conversations=conversations,
+            out=tmp_path / "s",
+            seed=seed,
+            work=tmp_path / "work",
+            progress=stopped_after(stop),
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        run(0, 5)
+    with pytest.raises(SpecError, match="checkpoints of another training"):
+        run(1, 5)
+
+
+def test_a_lost_loss_stops_and_names_the_records(
+    make_base: MakeBase, conversations: list[Conversation], tmp_path: Path
+) -> None:
+    wild = QUICK.model_copy(update={"peak_lr": 1e20, "clip_norm": None, "epochs": 20.0, "warmup_steps": 0})
+    with pytest.raises(TrainingError, match=r"step \d+: the loss is .*records of this step: c\d+, c\d+"):
+        train_student(wild, base=make_base(), conversations=conversations, out=tmp_path / "s", seed=0)
+    assert not (tmp_path / "s").exists()
+
+
+ONE = [Conversation(id="c", messages=(Message("user", "a"), Message("assistant", "b")))]
+
+
+def test_wrong_paths_and_models_are_refused_with_the_fix(make_base: MakeBase, tmp_path: Path) -> None:
+    def train(base: Path | str, data: list[Conversation] = ONE, **settings: object) -> None:
+        spec = QUICK.model_copy(update=settings)
+        train_student(spec, base=base, conversations=data, out=tmp_path / "s", seed=0)
+
+    with pytest.raises(ModelError, match="there is no such folder"):
+        train(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match="no tokenizer can be read here"):
+        train(tmp_path / "empty")
+    with pytest.raises(DataError, match="no conversations to train on"):
+        train(make_base(), [])
+    with pytest.raises(SpecError, match=r"block of 512 tokens is longer than the model's context of 256") as refused:
+        train(make_base(), block_tokens=512)
+    assert refused.value.fix == "set block_tokens to 256 or less"
+    with pytest.raises(SpecError, match=r"no linear layer is called q\n  fix: choose among down_proj"):
+        train(make_base(), lora=LoraSpec(targets=("q",)))
+    with pytest.raises(SpecError, match="tensor_parallel is 2, but there is one process"):
+        train(make_base(), tensor_parallel=2)
+    with pytest.raises(SpecError, match="the device 'cuda:7' cannot be used here"):
+        train(make_base(), device="cuda:7")
+    bert = tmp_path / "bert"
+    AutoTokenizer.from_pretrained(make_base()).save_pretrained(bert)
+    AutoModel.from_config(
+        AutoConfig.for_model(
+            "bert", hidden_size=8, num_hidden_layers=1, num_attention_heads=1, architectures=["BertModel"]
+        )
+    ).save_pretrained(bert)
+    with pytest.raises(ModelError, match=r"bert \(BertModel\) is no causal language model"):
+        train(bert)
+    torn = tmp_path / "torn"
+    AutoTokenizer.from_pretrained(make_base()).save_pretrained(torn)
+    (torn / "config.json").write_bytes((make_base() / "config.json").read_bytes())
+    (torn / "model.safetensors").write_bytes((make_base() / "model.safetensors").read_bytes()[:500])
+    with pytest.raises(ModelError, match="the weights cannot be read"):
+        train(torn)
+
+
+def test_wrong_configurations_to_pretrain_are_refused(make_base: MakeBase, tmp_path: Path) -> None:
+    def train(texts: list[str], **config: object) -> None:
+        pretrain(QUICK, config=config, tokenizer=make_base(), texts=texts, out=tmp_path / "s", seed=0)
+
+    with pytest.raises(DataError, match="no texts to train on"):
+        train([], **LLAMA)
+    with pytest.raises(ModelError, match="names no model_type"):
+        train(["a"])
+    with pytest.raises(ModelError, match="model_type lama: not a configuration"):
+        train(["a"], model_type="lama")
+    with pytest.raises(ModelError, match=r"vocab_size is 5, the tokenizer has \d+ tokens"):
+        train(["a"], **LLAMA, vocab_size=5)
+
+
+def test_a_plan_reads_the_configuration_only(make_base: MakeBase, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((make_base() / "config.json").read_bytes())
+    paper = TrainSpec(warmup_steps=1000, block_tokens=2048, batch_blocks=32)
+    plan = plan_training(paper, base=tmp_path, tokens=20_000_000)
+    assert (plan.steps, plan.tokens_per_step) == (306, 65_536)
+    assert plan.parameters == sum(
+        weight.numel() for weight in AutoModelForCausalLM.from_pretrained(make_base()).parameters()
+    )
+    assert plan.warmup_share == pytest.approx(1000 / 306)
+    assert any("confounded with the learning rate" in warning for warning in plan.warnings)
+    assert any("longer than the model's context of 256" in warning for warning in plan.warnings)
+    assert plan.memory_bytes[8] < plan.memory_bytes[1]
+
+
+def test_the_curves_reach_tensorboard(make_base: MakeBase, conversations: list[Conversation], tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    spec = QUICK.model_copy(update={"trackers": ("tensorboard",), "log_every": 2, "max_steps": 6})
+    record = train_student(
+        spec, base=make_base(), conversations=conversations, out=tmp_path / "s", seed=0, work=tmp_path / "w"
+    )
+    events = EventAccumulator(str(tmp_path / "w/tensorboard"))
+    events.Reload()
+    shown = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert [step for step, _ in shown] == [1, 2, 4, 6]
+    assert [value for _, value in shown] == pytest.approx([entry.loss for entry in record.losses])
+
+
+def test_the_callers_threads_and_random_state_are_left_as_they_were(make_base: MakeBase, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train_student(QUICK, base=make_base(), conversations=ONE, out=tmp_path / "s", seed=0)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_room_offers_these_names() -> None:
+    import epigone.train
+
+    assert sorted(epigone.train.__all__) == [
+        "ChatFormat",
+        "HeldoutLoss",
+        "LoraSpec",
+        "OptimizerName",
+        "Precision",
+        "StepLoss",
+        "Timing",
+        "TrainPlan",
+        "TrainRecord",
+        "TrainSpec",
+        "count_conversation_tokens",
+        "count_text_tokens",
+        "plan_training",
+        "pretrain",
+        "train_student",
+    ]
+    assert json.loads(TrainSpec().model_dump_json())["optimizer"] == "adamw"
+    assert os.environ.get("HF_HUB_OFFLINE") == "1"
