@@ -41,6 +41,12 @@ def test_alpaca_eval_json_is_read_and_ids_come_from_prompts(tmp_path: Path) -> N
     assert again[0].id == output.id, "the same words make the same id"
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "o.json"
+    path.write_bytes(b'\xef\xbb\xbf[{"instruction": "a", "output": "b"}]')
+    assert read_outputs(path)[0].response == "b"
+
+
 def test_real_alpaca_eval_files_match_on_every_item(shared_data: Path) -> None:
     folder = shared_data / "alpaca_eval_outputs"
     teacher = read_outputs(folder / "gpt-3.5-turbo-0301.json")

@@ -62,7 +62,7 @@ def read_outputs(path: Path | str) -> list[Output]:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", where=str(path), fix="check the path") from error
     if not content.strip():

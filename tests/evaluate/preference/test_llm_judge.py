@@ -207,9 +207,9 @@ def test_an_obedient_judge_is_found_out_by_the_attack_set(judge: Any, judge_mode
 
     judge.script = obedient
     spec = JudgeSpec(api=judge.spec)
-    effects = {effect.attack: effect for effect in attack_judge(spec, PAIRS, judge_model, seed=0, per_attack=3)}
-    assert (effects["order"].showings, effects["order"].gained, effects["order"].lost) == (6, 6, 0)
-    assert effects["shout"].gained == 6
+    effects = {effect.attack: effect for effect in attack_judge(spec, PAIRS, judge_model, seed=0, per_attack=2)}
+    assert (effects["order"].showings, effects["order"].gained, effects["order"].lost) == (4, 4, 0)
+    assert effects["shout"].gained == 4
     judge.script = lambda first, second: "5 5"
-    fair = attack_judge(JudgeSpec(api=judge.spec, max_tokens=99), PAIRS, judge_model, seed=0, per_attack=3)
+    fair = attack_judge(JudgeSpec(api=judge.spec, max_tokens=99), PAIRS, judge_model, seed=0, per_attack=2)
     assert {(effect.gained, effect.lost) for effect in fair} == {(0, 0)}

@@ -16,6 +16,7 @@ Position = int
 """1: the answer shown first is better; 2: the second; 0: the same."""
 
 _SCALE = 10.0
+_VERDICT_CHARACTERS = 200  # a longer line is no verdict, and hostile ones would take the patterns long to refuse
 _NUMBER = r"(\d{1,2}(?:\.\d+)?)(?:\s*/\s*10)?"
 _TWO_ON_A_LINE = re.compile(
     rf"^\W*(?:scores?\s*:\s*)?{_NUMBER}(?:\s*[,;|&/]\s*|\s+and\s+|\s+){_NUMBER}\W*$", re.IGNORECASE
@@ -56,7 +57,7 @@ def parse_two_scores(reply: str) -> tuple[float, float] | None:
     lines = [line for line in reply.splitlines() if line.strip()]
     if not lines:
         return None
-    first = _TWO_ON_A_LINE.match(lines[0]) or _whole_line_tuple(lines[0])
+    first = _TWO_ON_A_LINE.match(_short(lines[0])) or _whole_line_tuple(lines[0])
     if first:
         return _within_scale(first[1], first[2])
     labelled = {mark[1]: mark[2] for mark in _LABELLED.finditer(reply)}
@@ -70,15 +71,20 @@ def parse_two_scores(reply: str) -> tuple[float, float] | None:
     return _line_of_scores(lines) or _sections(reply)
 
 
+def _short(line: str) -> str:
+    """The line, or nothing where it is too long to be a verdict."""
+    return line if len(line) <= _VERDICT_CHARACTERS else ""
+
+
 def _line_of_scores(lines: list[str]) -> tuple[float, float] | None:
     """A later line of exactly two numbers, if there is only one such line."""
-    found = [mark for mark in map(_TWO_ON_A_LINE.match, lines) if mark]
+    found = [mark for line in lines if (mark := _TWO_ON_A_LINE.match(_short(line)))]
     return _within_scale(found[0][1], found[0][2]) if len(found) == 1 else None
 
 
 def _sections(reply: str) -> tuple[float, float] | None:
     """One *the score is …* in the last section that speaks of each assistant."""
-    parts = re.split(r"^\W*Assistant ([12])\b", reply, flags=re.MULTILINE | re.IGNORECASE)
+    parts = re.split(r"^[^\w\n]*Assistant ([12])\b", reply, flags=re.MULTILINE | re.IGNORECASE)
     scores: dict[str, str] = {}
     for label, part in zip(parts[1::2], parts[2::2], strict=True):
         for mark in _SCORE_SENTENCE.finditer(part):
@@ -104,7 +110,7 @@ def parse_choice(reply: str) -> Position | None:
     lines = [line for line in reply.splitlines() if line.strip()]
     if not lines:
         return None
-    first = _CHOICE_LINE.match(lines[0])
+    first = _CHOICE_LINE.match(_short(lines[0]))
     if first:
         return _CHOICES[first[1].lower()]
     labelled = {_CHOICES[mark[1].lower()] for mark in _CHOICE_LABEL.finditer(reply)}
