@@ -16,9 +16,10 @@ from epigone.compare.findings import judge_findings
 from epigone.compare.hypotheses import HypothesesSpec, hypotheses
 from epigone.compare.intervals import mean_interval, wilson
 from epigone.compare.measurements import Measurements
-from epigone.compare.paired import paired_difference
+from epigone.compare.paired import mcnemar, paired_difference
 from epigone.compare.preference import preference_scores
 from epigone.compare.scores import read_tables
+from epigone.compare.statistics import statistic_of
 from epigone.errors import DataError
 from epigone.records import Axis, Estimate, Results
 from epigone.specs import Spec
@@ -162,7 +163,7 @@ class _Comparison:
     def _level(self, axis: Axis, name: str, draws: Draws | Undefined) -> Estimate:
         single = self.evidence.paired_values(axis, [name])
         if isinstance(draws, Undefined) or single is None:
-            return from_draws(draws, self.confidence, "r" if axis.unit == "r" else "mean", _RANGES.get(axis.unit))
+            return from_draws(draws, self.confidence, statistic_of(axis.name).what, _RANGES.get(axis.unit))
         (values,), clusters = single
         if clusters is None and np.isin(values, (0.0, 1.0)).all():
             interval = wilson(int(values.sum()), len(values), self.confidence)
@@ -177,8 +178,10 @@ class _Comparison:
         (ours, theirs), clusters = both
         interval = paired_difference(ours, theirs, clusters, self.confidence)
         method = (
-            f"paired difference to the base; {self._t(draws, clusters is not None)}; one seed: seed variance unknown"
+            f"paired difference to the base; {self._t(draws, clusters is not None)}; one seed: its variance unknown"
         )
+        if clusters is None and np.isin([ours, theirs], (0.0, 1.0)).all():
+            method += f"; McNemar p {mcnemar(ours, theirs).p_value:.2g}"
         return closed_form(interval, draws.n_scored, draws.n_total, method)
 
     def _t(self, draws: Draws, clustered: bool) -> str:

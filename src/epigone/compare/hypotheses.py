@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from epigone.compare.arms import Arm, Cast
+from epigone.compare.curves import slope_per_doubling
 from epigone.compare.draws import Draws, Undefined, difference
 from epigone.compare.evidence import Evidence, mean_or_undefined
 from epigone.compare.findings import Condition, Hypothesis
@@ -87,6 +88,7 @@ def _preference_saturates(case: _Case) -> Hypothesis:
         if len(arms) > 1:
             middle = arms[(len(arms) - 1) // 2]
             change = case.evidence.gain(case.preference, arms[-1].info.name, middle.info.name)
+    levels = [case.evidence.alone(case.preference, arm.info.name) for arm in arms] if case.preference else []
     return Hypothesis(
         "preference_saturates",
         "Preference for the student over the teacher rises with imitation and saturates early.",
@@ -97,6 +99,7 @@ def _preference_saturates(case: _Case) -> Hypothesis:
             Condition("change from the middle amount on", change, "below", margin),
             Condition("change from the middle amount on", change, "above", -margin),
         ),
+        _slope([arm.info.amount_tokens or 0 for arm in arms], levels) if levels else {},
     )
 
 
@@ -117,6 +120,7 @@ def _capability_stays_flat(case: _Case) -> Hypothesis:
         f"The mean over bases and over {_names(case.capability)} of student − base is below {margin:g} at every amount "
         "of broad imitation data.",
         conditions,
+        _slope(sorted(by_amount), [condition.quantity for condition in conditions]),
     )
 
 
@@ -226,6 +230,14 @@ def _safety_is_inherited(case: _Case) -> Hypothesis:
             Condition("teacher over base", mean_or_undefined(gaps) if gaps else nothing, "above", 0.0),
         ),
     )
+
+
+def _slope(amounts: Sequence[int], levels: Sequence[Draws | Undefined]) -> dict[str, Draws | Undefined]:
+    """The slope per doubling of the data, to be shown beside the conditions; nothing where there is no curve."""
+    defined = [level for level in levels if isinstance(level, Draws)]
+    if len(defined) < len(levels) or len(set(amounts)) < 2 or min(amounts) <= 0:
+        return {}
+    return {"slope per doubling of the data": slope_per_doubling(amounts, defined)}
 
 
 def _task_axis(axes: Sequence[Axis], arm: Arm) -> Axis | None:

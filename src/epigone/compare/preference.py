@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from epigone.compare.agreement import CATEGORIES
 from epigone.compare.axes import preference_task
 from epigone.compare.pair_facts import Pair, read_pair_facts
-from epigone.compare.statistics import VOTE_COUNTS
+from epigone.compare.statistics import RATER, VOTE_COUNTS
 from epigone.records import Choice, ItemScore, Vote, VoterKind
 
 __all__ = ["human_ceiling", "majority", "one_choice", "preference_scores"]
@@ -74,6 +74,7 @@ def preference_scores(votes: Iterable[Vote], items: Iterable[ItemScore] = ()) ->
             scores = _rates(majority(given))
             if kind == "person":
                 scores |= _between_people(given)
+                scores |= {f"{RATER}{v}": float(CATEGORIES.index(c)) for v, c in choices.items() if c is not None}
             else:
                 scores |= _order_rates([found[voter] for voter in sorted(found)])
                 scores |= _with_people(majority(given), people.get(pair))

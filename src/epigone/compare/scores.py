@@ -28,6 +28,7 @@ class TaskTable:
     ``columns[model, metric]`` (n,): NaN where there is no such score. ``asked[model]`` (n,): whether there is a row.
     ``unit_of_item`` (n,) indexes the C independent units: clusters, or the items themselves where none are named.
     ``counts`` (R, C): how often each unit occurs in each resample; one set for all models, so all draws are joint.
+    ``seed`` is for what else has to be drawn (raters).
     """
 
     items: tuple[str, ...]
@@ -35,6 +36,7 @@ class TaskTable:
     asked: dict[str, BoolArray]
     unit_of_item: IntArray
     counts: npt.NDArray[np.uint16]
+    seed: int
 
     @property
     def clustered(self) -> bool:
@@ -87,6 +89,12 @@ class TaskTable:
         ]
         return self._draws(model, mask, value, np.concatenate(blocks), len(np.unique(chosen)))
 
+    def columns_of(self, model: str, prefix: str) -> FloatArray:
+        """All columns (n, K) of ``model`` whose metric starts with ``prefix``, by name."""
+        names = sorted(metric for owner, metric in self.columns if owner == model and metric.startswith(prefix))
+        empty = np.zeros((len(self.items), 0))
+        return np.stack([self.columns[model, name] for name in names], axis=1) if names else empty
+
     def _draws(self, model: str, mask: BoolArray, value: float, draws: FloatArray, units: int) -> Draws:
         # A resample without a single scored item (only where few are scored) repeats the estimate.
         safe = np.where(np.isnan(draws), value, draws)
@@ -130,7 +138,7 @@ def _table(task: str, rows: list[ItemScore], seed: int, resamples: int) -> TaskT
             counts.setdefault(column, np.zeros(len(items)))[index] += 1
     columns = {key: np.where(counts[key] > 0, sums[key] / np.maximum(counts[key], 1), np.nan) for key in sums}
     drawn = resample_counts(int(unit_of_item.max()) + 1, resamples, generator(seed, "items", task))
-    return TaskTable(items, columns, asked, unit_of_item, drawn.astype(np.uint16))
+    return TaskTable(items, columns, asked, unit_of_item, drawn.astype(np.uint16), seed)
 
 
 def _units(task: str, rows: list[ItemScore], items: tuple[str, ...]) -> IntArray:

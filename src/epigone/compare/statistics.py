@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from epigone.compare.agreement import CATEGORIES, Level, alpha_of_coincidences, coincidences
 from epigone.compare.controlled import controlled_rate
-from epigone.compare.draws import Draws, Undefined
+from epigone.compare.draws import Draws, Undefined, generator, resample_counts
 from epigone.compare.intervals import FloatArray
+from epigone.compare.raters import RATE_OF_CHOICE, two_way_rates
 from epigone.compare.scores import BoolArray, TaskTable
 
-__all__ = ["CORRELATIONS", "LENGTH_FEATURE", "STYLE_FEATURES", "VOTE_COUNTS", "Statistic", "statistic_of"]
+__all__ = ["CORRELATIONS", "LENGTH_FEATURE", "RATER", "STYLE_FEATURES", "VOTE_COUNTS", "Statistic", "statistic_of"]
 
 CORRELATIONS: dict[str, tuple[str, str]] = {
     "style.length_correlation": ("length_tokens", "teacher_length_tokens"),
@@ -24,16 +26,25 @@ CORRELATIONS: dict[str, tuple[str, str]] = {
 VOTE_COUNTS = tuple(f"votes_{category}" for category in CATEGORIES)
 """Columns of a preference task: how many voters chose each, for Krippendorff's α."""
 
+RATER = "rater:"
+"""Prefix of the columns of a preference task that hold one person's votes: 0 teacher, 1 tie, 2 student."""
+
+PEOPLE = "preference.person"
+
 LENGTH_FEATURE = "characters_difference"
 STYLE_FEATURES = ("relative_tokens", "relative_headers", "relative_list_items", "relative_bold")
 """Columns of a preference task that the controlled rates hold equal."""
 
 
 class Statistic(NamedTuple):
-    """``columns``: the metrics that an item must have to enter. ``is_mean``: the plain mean of the one column."""
+    """``columns``: the metrics that an item must have to enter. ``is_mean``: the plain mean of the one column.
+
+    ``what``: what was computed, for an estimate's ``method``.
+    """
 
     columns: tuple[str, ...]
     take: Callable[[TaskTable, str, BoolArray], Draws | Undefined]
+    what: str
     is_mean: bool = False
 
 
@@ -42,17 +53,30 @@ def statistic_of(axis: str) -> Statistic:
     task, _, metric = axis.rpartition(".")
     if axis in CORRELATIONS:
         first, second = CORRELATIONS[axis]
-        return Statistic((first, second), lambda table, model, mask: _correlation(table, model, mask, first, second))
+        return Statistic(
+            (first, second), lambda table, model, mask: _correlation(table, model, mask, first, second), "r"
+        )
     if task.startswith("preference."):
         if metric == "alpha_ordinal":
-            return Statistic(VOTE_COUNTS, lambda table, model, mask: _alpha(table, model, mask, "ordinal"))
+            return Statistic(
+                VOTE_COUNTS,
+                lambda table, model, mask: _alpha(table, model, mask, "ordinal"),
+                "Krippendorff's α, ordinal",
+            )
         if metric == "alpha_nominal":
-            return Statistic(VOTE_COUNTS, lambda table, model, mask: _alpha(table, model, mask, "nominal"))
+            return Statistic(
+                VOTE_COUNTS,
+                lambda table, model, mask: _alpha(table, model, mask, "nominal"),
+                "Krippendorff's α, nominal",
+            )
         if metric == "length_controlled_win_rate":
             return _controlled((LENGTH_FEATURE,), length=True)
         if metric == "style_controlled_win_rate":
             return _controlled(STYLE_FEATURES, length=False)
-    return Statistic((metric,), lambda table, model, mask: _mean(table, model, mask, metric), is_mean=True)
+    if task == PEOPLE and metric in RATE_OF_CHOICE:
+        what = "majority of raters; items and raters resampled"
+        return Statistic((metric,), lambda table, model, mask: _of_people(table, model, mask, metric), what)
+    return Statistic((metric,), lambda table, model, mask: _mean(table, model, mask, metric), "mean", is_mean=True)
 
 
 def _nothing(table: TaskTable, model: str, mask: BoolArray, least: int, to: str) -> Undefined | None:
@@ -127,4 +151,22 @@ def _controlled(columns: tuple[str, ...], *, length: bool) -> Statistic:
         features = np.stack([table.column(model, column)[mask] for column in columns], axis=1)
         return table.from_weights(model, mask, lambda weights: controlled_rate(wins, features, weights, length=length))
 
-    return Statistic(("win_rate", *columns), take)
+    return Statistic(
+        ("win_rate", *columns),
+        take,
+        "logistic regression at equal length" if length else "logistic regression at equal style",
+    )
+
+
+def _of_people(table: TaskTable, model: str, mask: BoolArray, metric: str) -> Draws | Undefined:
+    """The mean over items as it is; its draws with raters resampled too, where there are several."""
+    alone = _mean(table, model, mask, metric)
+    votes = np.where(mask[:, None], table.columns_of(model, RATER), np.nan)
+    raters = votes.shape[1]
+    if isinstance(alone, Undefined) or raters < 2:
+        return alone
+    rater_counts = resample_counts(raters, len(table.counts), generator(table.seed, "raters", model))
+    item_counts = table.counts[:, table.unit_of_item].astype(np.int64)
+    rates = two_way_rates(votes, np.array(RATE_OF_CHOICE[metric]), item_counts, rater_counts)
+    rates = np.where(np.isnan(rates), alone.value, rates)
+    return replace(alone, draws=rates - rates.mean() + alone.value)
