@@ -53,6 +53,7 @@ def classifier_auc(
     # Here, because every job that only wants style rows would otherwise wait two seconds for scikit-learn.
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import GroupKFold
+    from threadpoolctl import threadpool_limits
 
     theirs, ours = _responses(teacher), _responses(other)
     items = [item for item in theirs if item in ours]
@@ -69,16 +70,18 @@ def classifier_auc(
     group = np.tile(np.arange(n), 2)
     scores = np.empty(2 * n)
     folds = GroupKFold(n_splits=_FOLDS, shuffle=True, random_state=seed)
-    for train, test in folds.split(table, label, group):
-        trees = HistGradientBoostingClassifier(
-            max_iter=80,
-            learning_rate=0.1,
-            max_leaf_nodes=8,
-            min_samples_leaf=10,
-            l2_regularization=1.0,
-            random_state=seed,
-        )
-        scores[test] = trees.fit(table[train], label[train]).decision_function(table[test])
+    # One thread: on tables this small OpenMP's threads only wait for one another, minutes long on a busy machine.
+    with threadpool_limits(1):
+        for train, test in folds.split(table, label, group):
+            trees = HistGradientBoostingClassifier(
+                max_iter=80,
+                learning_rate=0.1,
+                max_leaf_nodes=8,
+                min_samples_leaf=10,
+                l2_regularization=1.0,
+                random_state=seed,
+            )
+            scores[test] = trees.fit(table[train], label[train]).decision_function(table[test])
     auc, low, high = auc_interval(scores[n:], scores[:n], confidence)
     method = (
         f"AUC of gradient-boosted trees on {table.shape[1]} style features, {_FOLDS} folds grouped by prompt; "
