@@ -18,7 +18,7 @@ from epigone.records import Conversation, Message
 RECIPE = CurateSpec.model_validate(
     {"steps": ["clean", {"deduplicate": {"keep": "drawn"}}, "language", {"decontaminate": {"measure": "bleu"}}]}
 )
-WORDS = ["the", "river", "under", "an", "old", "bridge", "carries", "boats", "past", "a", "quiet", "market", "where", "people", "sell", "bread", "and", "tea"]
+WORDS = tuple("the river under an old bridge carries boats past a quiet market where people sell tea".split())  # noqa: SIM905
 
 
 def dialogues(count: int) -> Iterator[Conversation]:

@@ -33,17 +33,23 @@ class _TextParser(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.pieces: list[str] = []
         self._lists: list[int | None] = []  # open lists: None for bullets, else the last number
-        self._in_code = 0
+        self._in_pre = 0
+        self._in_code = False
+        self._code: list[str] = []  # of the open pre: what stands in its code element,
+        self._around: list[str] = []  # and beside it: the page's language label, or the code itself where there is none
         self._hidden = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
         if tag in _HIDDEN:
             self._hidden += 1
         elif tag == "pre":
-            self._in_code += 1
-            self.pieces.append("\n\n```\n")
-        elif tag == "code" and not self._in_code:
+            self._in_pre += 1
+        elif tag == "code" and self._in_pre:
+            self._in_code = True
+        elif tag == "code":
             self.pieces.append("`")
+        elif self._in_pre:
+            return
         elif tag in ("ol", "ul"):
             self._lists.append(0 if tag == "ol" else None)
             self.pieces.append("\n")
@@ -51,7 +57,7 @@ class _TextParser(HTMLParser):
             self.pieces.append("\n" + "  " * (len(self._lists) - 1) + self._bullet())
         elif tag == "br":
             self.pieces.append("\n")
-        elif tag in _BLOCKS and not self._in_code:
+        elif tag in _BLOCKS:
             heading = f"{'#' * int(tag[1])} " if re.fullmatch(r"h[1-6]", tag) else ""
             self.pieces.append(("" if self._at_bullet() else "\n\n") + heading)
         elif tag in ("td", "th"):
@@ -60,20 +66,39 @@ class _TextParser(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag in _HIDDEN:
             self._hidden = max(0, self._hidden - 1)
-        elif tag == "pre" and self._in_code:
-            self._in_code -= 1
-            self.pieces.append("\n```\n\n")
-        elif tag == "code" and not self._in_code:
+        elif tag == "pre" and self._in_pre:
+            self._in_pre -= 1
+            if not self._in_pre:
+                self._end_code_block()
+        elif tag == "code" and self._in_pre:
+            self._in_code = False
+        elif tag == "code":
             self.pieces.append("`")
+        elif self._in_pre:
+            return
         elif tag in ("ol", "ul") and self._lists:
             self._lists.pop()
             self.pieces.append("\n")
-        elif tag in _BLOCKS and not self._in_code:
+        elif tag in _BLOCKS:
             self.pieces.append("\n")
 
     def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.pieces.append(data if self._in_code else re.sub(r"\s+", " ", data))
+        if self._hidden:
+            return
+        if self._in_pre:
+            (self._code if self._in_code else self._around).append(data)
+        else:
+            self.pieces.append(re.sub(r"\s+", " ", data))
+
+    def close(self) -> None:
+        super().close()
+        if self._in_pre:  # a page cut off within a code block
+            self._end_code_block()
+
+    def _end_code_block(self) -> None:
+        code = "".join(self._code or self._around).strip("\n")
+        self.pieces.append(f"\n\n```\n{code}\n```\n\n")
+        self._code, self._around, self._in_code = [], [], False
 
     def _bullet(self) -> str:
         if not self._lists or self._lists[-1] is None:
