@@ -29,7 +29,13 @@ from epigone.train.parallel import Team, join_team, shard
 from epigone.train.record import TrainRecord
 from epigone.train.spec import TrainSpec
 from epigone.train.student_folder import FORMAT, MACHINE_FIELDS, Material, make_record, save_student
-from epigone.train.student_model import context_tokens, new_model, open_base, open_tokenizer, resize_embeddings, start_turn_tokens
+from epigone.train.student_model import (
+    context_tokens,
+    new_model,
+    open_base,
+    open_tokenizer,
+    resize_embeddings,
+)
 from epigone.train.trackers import open_trackers
 from epigone.train.weights import Weights, choose_precision
 
@@ -71,9 +77,8 @@ def train_student(
         before = len(tokenizer)
         chat = open_chat(tokenizer, spec.chat_format)
         model = open_base(base)
-        resize_embeddings(model, len(tokenizer), len(tokenizer) - before)
-        if chat.new_tokens:
-            start_turn_tokens(model, tokenizer, spec.turn_token_words)
+        like = None if spec.new_tokens_like is None else token_of(tokenizer, spec.new_tokens_like)
+        resize_embeddings(model, len(tokenizer), len(tokenizer) - before, like=like)
         _check_context(spec, model.config)
         kept, measured = _hold_out(conversations, heldout, spec, seed)
         encoded = encode_conversations(tokenizer, chat, kept, spec)
