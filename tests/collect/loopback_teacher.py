@@ -65,6 +65,8 @@ class LoopbackTeacher:
         raw = b""
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":  # killed while it was still asking: nothing was asked
+                return
             raw += message.get("body", b"")
             if not message.get("more_body"):
                 break

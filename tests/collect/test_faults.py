@@ -20,6 +20,7 @@ from epigone.errors import BudgetExceeded
 from epigone.models import ApiModel, ApiSpec, Budget, RequestCache
 from epigone.records import Conversation, Message
 
+CONCURRENCY = 16
 PLANTED = "sk-planted-5f3c9a1e77"
 SEEDS = [QuestionAnswer(f"seed question {i}", f"seed answer {i}") for i in range(10)]
 
@@ -41,7 +42,13 @@ def write_prompts(path: Path, count: int) -> None:
 
 
 def recipe(folder: Path, base_url: str, **more: Any) -> Path:
-    api = {"base_url": base_url, "model": "m", "key_env": "PLANTED_KEY", "max_concurrency": 16, "timeout_s": 20}
+    api = {
+        "base_url": base_url,
+        "model": "m",
+        "key_env": "PLANTED_KEY",
+        "max_concurrency": CONCURRENCY,
+        "timeout_s": 20,
+    }
     content = {"source": "test", "teacher": {"api": api, "terms": "none"}} | more
     path = folder / "recipe.yaml"
     path.write_text(json.dumps(content))  # JSON is YAML
@@ -91,6 +98,25 @@ def test_five_thousand_requests_of_a_faulty_teacher_end_as_a_reply_or_a_named_fa
         assert teacher.attempts.total() == 5000 + passing
 
 
+# Imports once, then forks a collecting process for each line it reads, says its id, and says how it ended.
+NURSERY = """
+import os, sys
+from pathlib import Path
+from epigone.collect import read_recipe, run_recipe, write_collected
+from epigone.models import ApiModel, Budget, RequestCache
+path, out = Path(sys.argv[1]), Path(sys.argv[2])
+for _ in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        recipe, cache = read_recipe(path), RequestCache(out / "requests.sqlite")
+        model = ApiModel(recipe.teacher.api, cache=cache, budget=Budget(ledger=out / "spending.sqlite"))
+        write_collected(run_recipe(recipe, model, seed=0), out)
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
 @pytest.mark.slow
 def test_kill_9_at_twenty_random_moments_pays_nothing_twice(loopback: Any, tmp_path: Path) -> None:
     """Killed at 20 moments drawn over the collection; what may be asked again is only what was in flight then."""
@@ -98,36 +124,51 @@ def test_kill_9_at_twenty_random_moments_pays_nothing_twice(loopback: Any, tmp_p
     write_prompts(tmp_path / "prompts.jsonl", count)
     with loopback(echo, latency_s=0.02) as teacher:
         path = recipe(tmp_path, teacher.base_url, answer={"prompts": "prompts.jsonl"})
-        stops: list[float] = []
-        for goal in sorted(moment.sample(range(30, count - 100), kills)):
-            process = start(path, tmp_path / "out")
-            while teacher.delivered.total() < goal + len(stops) and process.poll() is None:
-                time.sleep(0.002)
-            time.sleep(moment.random() * 0.03)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            stops.append(time.monotonic())
-            time.sleep(0.1)  # what was on its way ends, and is in flight by the server's own log
-        code, said = collect(path, tmp_path / "out")
-        assert code == 0, said
-        conversations = (tmp_path / "out" / "conversations.jsonl").read_text().splitlines()
-        assert len(conversations) == count
-        in_flight = _in_flight(teacher.events, stops)
-        asked_again = {key for key, times in teacher.attempts.items() if times > 1}
+        command = [sys.executable, "-c", NURSERY, str(path), str(tmp_path / "out")]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, env=os.environ | {"PLANTED_KEY": PLANTED}, **pipes) as nursery:  # type: ignore[call-overload]
+            stops: list[float] = []
+            for goal in [*sorted(moment.sample(range(30, count - 100), kills)), None]:
+                nursery.stdin.write("go\n")
+                nursery.stdin.flush()
+                child = int(nursery.stdout.readline())
+                if goal is None:
+                    assert int(nursery.stdout.readline()) == 0
+                    break
+                while len(teacher.delivered) < goal:
+                    time.sleep(0.001)
+                time.sleep(moment.random() * 0.05)
+                os.kill(child, signal.SIGKILL)
+                stops.append(time.monotonic())
+                assert int(nursery.stdout.readline()) == -signal.SIGKILL
+                time.sleep(0.1)  # what was on its way arrives, and is in flight by the server's own log
+            nursery.stdin.close()
+        assert len((tmp_path / "out" / "conversations.jsonl").read_text().splitlines()) == count
         assert len(teacher.attempts) == count
-        assert asked_again <= in_flight
-        assert len(asked_again) <= kills * 16
-        assert len(stops) == kills
+        again = _asked_again(teacher.events, stops)
+        assert len(again) == kills
+        assert max(len(keys) for keys in again) <= CONCURRENCY, "more was asked again than was in flight"
+        assert sum(len(keys) for keys in again) == teacher.attempts.total() - count
 
 
-def _in_flight(events: list[tuple[float, str, str]], stops: list[float], *, settling_s: float = 0.05) -> set[str]:
-    """Requests that had arrived and whose answer had not been sent ``settling_s`` before a kill."""
-    found: set[str] = set()
-    for stop in stops:
-        arrived = {key for at, what, key in events if what == "arrived" and at <= stop + 0.1}
-        settled = {key for at, what, key in events if what == "delivered" and at <= stop - settling_s}
-        found |= arrived - settled
-    return found
+def _asked_again(events: list[tuple[float, str, str]], stops: list[float]) -> list[set[str]]:
+    """For each kill: what had arrived at the server before it and arrived once more later.
+
+    A worker sends its next request only after the last answer is on the disk, so at any moment no more than
+    ``max_concurrency`` requests have been sent and are not kept: this many may be asked again after a kill, and no
+    request may be asked again after a kill that came later than its own.
+    """
+    runs = [
+        [key for at, what, key in events if what == "arrived" and start < at <= end] for start, end in _spans(stops)
+    ]
+    later = [{key for run in runs[number + 1 :] for key in run} for number in range(len(stops))]
+    return [set(run) & rest for run, rest in zip(runs, later, strict=False)]
+
+
+def _spans(stops: list[float]) -> list[tuple[float, float]]:
+    """From one kill to the next; what a killed process had on its way arrives up to 0.1 s later."""
+    ends = [stop + 0.09 for stop in stops]
+    return list(zip([0.0, *ends], [*ends, float("inf")], strict=True))
 
 
 def test_the_budget_is_never_passed_and_the_rest_is_said(loopback: Any, tmp_path: Path) -> None:

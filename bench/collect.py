@@ -1,0 +1,150 @@
+"""How fast we ask: a loopback teacher with 50 ms latency, asked by epigone, by a bare loop, and by a collector library.
+
+    python bench/collect.py [--requests 2000] [--concurrency 64] [--peer-python /path/to/venv/bin/python]
+
+Ours is the whole path: dialogue, request cache on disk, budget ledger, conversation. The bare loop is the official
+async client behind a semaphore, which keeps nothing. The peer is bespokelabs-curator, which keeps replies as we do;
+its requirements conflict with ours, so it lives in an environment of its own (``pip install bespokelabs-curator``
+there, and name its python with ``--peer-python``). Where it is not given, that is said, and its ratio is missing.
+Every contestant runs in a process of its own, against the same server process, in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SERVER = r"""
+import asyncio, json, sys
+async def serve(reader, writer):
+    try:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+            length = int(lengths[0].split(b":")[1]) if lengths else 0
+            body = json.loads(await reader.readexactly(length)) if length else {}
+            await asyncio.sleep(float(sys.argv[1]))
+            text = "reply to " + body["messages"][-1]["content"] if "messages" in body else ""
+            reply = json.dumps({"id": "x", "object": "chat.completion", "created": 0, "model": body.get("model", "m"),
+                "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
+                "usage": {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}}).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                         b"x-ratelimit-limit-requests: 1000000\r\nx-ratelimit-limit-tokens: 1000000000\r\n"
+                         b"content-length: %d\r\n\r\n" % len(reply) + reply)
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    finally:
+        writer.close()
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+
+BARE = r"""
+import asyncio, sys, time, openai
+url, count, concurrency = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+async def main():
+    client, gate = openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0), asyncio.Semaphore(concurrency)
+    async def ask(number):
+        async with gate:
+            reply = await client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": f"prompt {number}"}], max_tokens=64, temperature=1.0)
+            return reply.choices[0].message.content
+    begun = time.perf_counter()
+    texts = await asyncio.gather(*(ask(number) for number in range(count)))
+    assert texts == [f"reply to prompt {number}" for number in range(count)]
+    print(time.perf_counter() - begun)
+asyncio.run(main())
+"""
+
+OURS = r"""
+import sys, tempfile, time
+from pathlib import Path
+from epigone.collect import AnswerSpec, answer
+from epigone.models import ApiModel, ApiSpec, RequestCache
+from epigone.records import Conversation, Message
+url, count, concurrency = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+with tempfile.TemporaryDirectory() as folder:
+    spec = ApiSpec(base_url=url, model="m", max_concurrency=concurrency)
+    model = ApiModel(spec, cache=RequestCache(Path(folder) / "r.sqlite"))
+    prompts = [Conversation(id=str(n), messages=(Message("user", f"prompt {n}"),)) for n in range(count)]
+    begun = time.perf_counter()
+    result = answer(AnswerSpec(max_tokens=64, requests_per_round=count), prompts, model, seed=0, source="s")
+    print(time.perf_counter() - begun)
+    assert [c.messages[1].content for c in result.conversations] == [f"reply to prompt {n}" for n in range(count)]
+"""
+
+PEER = r"""
+import os, sys, tempfile, time
+os.environ |= {"CURATOR_DISABLE_RICH_DISPLAY": "1", "TELEMETRY_ENABLED": "0", "CURATOR_CACHE_DIR": tempfile.mkdtemp(),
+               "OPENAI_API_KEY": "none", "HF_HUB_OFFLINE": "1"}
+from bespokelabs import curator
+url, count, concurrency = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+class Asker(curator.LLM):
+    def prompt(self, input): return input["text"]
+    def parse(self, input, response): return {"text": response}
+asker = Asker(model_name="m", backend="openai", generation_params={"max_tokens": 64, "temperature": 1.0},
+    backend_params={"base_url": url, "max_concurrent_requests": concurrency, "max_requests_per_minute": 1000000,
+                    "max_tokens_per_minute": 1000000000, "require_all_responses": True})
+begun = time.perf_counter()
+result = asker([{"text": f"prompt {n}"} for n in range(count)])
+seconds = time.perf_counter() - begun
+rows = getattr(result, "dataset", result)
+assert sorted(row["text"] for row in rows) == sorted(f"reply to prompt {n}" for n in range(count))
+print(seconds)
+"""
+
+
+def timed(python: str, script: str, url: str, requests: int, concurrency: int) -> float:
+    """Seconds that the contestant says its requests took."""
+    command = [python, "-c", script, url, str(requests), str(concurrency)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tempfile.gettempdir())
+    if done.returncode:
+        sys.exit(f"a contestant failed:\n{done.stderr[-2000:]}")
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--latency-s", type=float, default=0.05)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peer-python", type=Path, help="python of an environment with bespokelabs-curator")
+    options = parser.parse_args()
+    contestants = {"epigone": (sys.executable, OURS), "bare client": (sys.executable, BARE)}
+    if options.peer_python is None:
+        print("SKIPPED: bespokelabs-curator (name its environment's python with --peer-python)", file=sys.stderr)
+    else:
+        contestants["curator"] = (str(options.peer_python), PEER)
+    server = subprocess.Popen([sys.executable, "-c", SERVER, str(options.latency_s)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        url = f"http://127.0.0.1:{server.stdout.readline().strip()}/v1"
+        seconds: dict[str, list[float]] = {name: [] for name in contestants}
+        for _ in range(options.repeats):
+            for name, (python, script) in contestants.items():
+                seconds[name].append(timed(python, script, url, options.requests, options.concurrency))
+                time.sleep(0.5)
+    finally:
+        server.terminate()
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    floor = options.requests / options.concurrency * options.latency_s
+    print(f"{options.requests} requests, {options.concurrency} at once, {options.latency_s * 1000:.0f} ms latency")
+    for name, value in {"floor": floor, **median}.items():
+        print(f"{name:12} {value:7.2f} s  {options.requests / value:7.0f} requests/s")
+    others = {name: value for name, value in median.items() if name != "epigone"}
+    print(json.dumps({f"epigone vs {name}": round(value / median["epigone"], 3) for name, value in others.items()}))
+
+
+if __name__ == "__main__":
+    main()
