@@ -102,6 +102,7 @@ def _fine_tuning(peak_lr: float, batch_blocks: int) -> dict[str, object]:
     return {
         "block_tokens": 320,
         "packing": "best_fit",
+        "turn_token_words": {"user": "\n", "assistant": ":"},
         "batch_blocks": batch_blocks,
         "peak_lr": peak_lr,
         "warmup_share": 0.1,

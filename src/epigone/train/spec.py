@@ -40,8 +40,8 @@ class TrainSpec(Spec):
     ``tokenizer_template``: the base tokenizer's own chat template. ``koala``: Koala's plain-text markers."""
 
     new_tokens_like: str | None = None
-    """Text whose last token the new turn tokens start as copies of, such as ``":"``. ``None``: they start as the mean of
-    all tokens. Tiny models with little data bring out what they know only if an answer follows a token that answers
+    """Text whose last token the new turn tokens start as copies of, such as ``":"``. ``None``: they start as the mean
+    of all tokens. Tiny models with little data bring out what they know only if an answer follows a token that answers
     followed in pre-training (measured in ``docs/microworld.md``)."""
 
     block_tokens: int = Field(2048, ge=8)

@@ -35,6 +35,7 @@ from epigone.train.student_model import (
     open_base,
     open_tokenizer,
     resize_embeddings,
+    token_of,
 )
 from epigone.train.trackers import open_trackers
 from epigone.train.weights import Weights, choose_precision
