@@ -156,7 +156,8 @@ def _mid_ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def unigram_overlap(first: str, second: str) -> float:
     """Words in common, counted as often as both have them: 2·|A ∩ B| ÷ (|A| + |B|), multisets of lower-cased words.
 
-    Range 0–1; 1 when neither has a word. Equals ROUGE-1's F measure without stemming. The paper (Table 2) reports a
+    Range 0–1; 1 when neither has a word. ROUGE-1's F measure without stemming, save that an apostrophe does not cut a
+    word in two and letters beyond ASCII count. The paper (Table 2) reports a
     "unigram intersection" in percent and does not say what it divides by; this form is symmetric and punishes both a
     short answer and a long one. :func:`unigram_jaccard` is the other common reading.
     """
