@@ -102,7 +102,7 @@ def _fine_tuning(peak_lr: float, batch_blocks: int) -> dict[str, object]:
     return {
         "block_tokens": 320,
         "packing": "best_fit",
-        "turn_token_words": {"user": "\n", "assistant": ":"},
+        "new_tokens_like": ":",
         "batch_blocks": batch_blocks,
         "peak_lr": peak_lr,
         "warmup_share": 0.1,
@@ -145,7 +145,7 @@ _FULL = Scale(
             config=_llama(256, 8),
             corpus_tokens=1_100_000,
             pretraining=_pretraining(2.5e-3),
-            instruction=_fine_tuning(1e-3, 4),
+            instruction=_fine_tuning(5e-4, 4),
             replay_tokens=200_000,
             cost=230,
         ),
