@@ -39,9 +39,10 @@ class TrainSpec(Spec):
     """How turns are written. ``turn_tokens``: new special tokens open each user query and each model output.
     ``tokenizer_template``: the base tokenizer's own chat template. ``koala``: Koala's plain-text markers."""
 
-    turn_token_words: dict[Literal["system", "user", "assistant"], str] = {}
-    """Words whose embeddings' mean each new turn token starts from, such as ``{user: "\\n", assistant: ":"}``. Roles
-    that are not named start from the mean of all embeddings. ``turn_tokens`` only."""
+    new_tokens_like: str | None = None
+    """Text whose last token the new turn tokens start as copies of, such as ``":"``. ``None``: they start as the mean
+    of all tokens. Tiny models with little data bring out what they know only if an answer follows a token that answers
+    followed in pre-training (measured in ``docs/microworld.md``)."""
 
     block_tokens: int = Field(2048, ge=8)
     """Length of a block in tokens. Held against the model's context; longer blocks than that are refused."""

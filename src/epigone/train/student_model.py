@@ -11,8 +11,6 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from epigone.errors import ModelError, SpecError
-from epigone.records import Role
-from epigone.train.chat import TURN_TOKENS
 
 __all__ = [
     "context_tokens",
@@ -21,7 +19,7 @@ __all__ = [
     "open_config",
     "open_tokenizer",
     "resize_embeddings",
-    "start_turn_tokens",
+    "token_of",
 ]
 
 
@@ -101,8 +99,27 @@ def new_model(config: Mapping[str, object], vocabulary: int, *, seed: int) -> An
     return AutoModelForCausalLM.from_config(made, dtype=torch.float32)
 
 
-def resize_embeddings(model: Any, vocabulary: int, new_rows: int) -> None:
-    """Give the tables a row for each of ``vocabulary`` tokens; the last ``new_rows`` start as the others' mean."""
+def token_of(tokenizer: Any, text: str) -> int:
+    """The last token of ``text``.
+
+    Raises:
+        SpecError: the tokenizer has no token for it.
+    """
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if not ids or ids[-1] == tokenizer.unk_token_id:
+        raise SpecError(
+            f"the base's tokenizer has no token for {text!r}",
+            where="train.new_tokens_like",
+            fix="name a text that it knows, or leave the key out",
+        )
+    return int(ids[-1])
+
+
+def resize_embeddings(model: Any, vocabulary: int, new_rows: int, *, like: int | None = None) -> None:
+    """Give the tables a row for each of ``vocabulary`` tokens.
+
+    The last ``new_rows`` start as copies of token ``like``'s row, or as the mean of the others.
+    """
     tables = {
         id(module.weight): module.weight for module in (model.get_input_embeddings(), model.get_output_embeddings())
     }
@@ -115,29 +132,8 @@ def resize_embeddings(model: Any, vocabulary: int, new_rows: int) -> None:
         return
     with torch.no_grad():
         for table in tables.values():
-            table[vocabulary - new_rows : vocabulary] = table[: vocabulary - new_rows].mean(0)
-
-
-def start_turn_tokens(model: Any, tokenizer: Any, words: Mapping[Role, str]) -> None:
-    """Let each named turn token start as the mean of the rows of the words that it stands for.
-
-    A token that starts where the model already expects an answer (after ``:``) is understood at once; one that starts
-    as the mean of all rows has to be learnt, and a tiny student rather learns the training answers by heart.
-
-    Args:
-        words: role (``system``, ``user``, ``assistant``) to text; roles that are absent keep their rows.
-
-    Raises:
-        SpecError: a text has no token.
-    """
-    for role, text in words.items():
-        rows = tokenizer(text, add_special_tokens=False).input_ids
-        if not rows:
-            raise SpecError(f"{text!r} has no token", where=f"train.turn_token_words.{role}", fix="give other words")
-        token = tokenizer.convert_tokens_to_ids(TURN_TOKENS[role])
-        with torch.no_grad():
-            for module in (model.get_input_embeddings(), model.get_output_embeddings()):
-                module.weight[token] = module.weight[rows].mean(0)
+            old = table[: vocabulary - new_rows]
+            table[vocabulary - new_rows : vocabulary] = old.mean(0) if like is None else old[like]
 
 
 def context_tokens(config: Any) -> int | None:

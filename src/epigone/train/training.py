@@ -35,7 +35,7 @@ from epigone.train.student_model import (
     open_base,
     open_tokenizer,
     resize_embeddings,
-    start_turn_tokens,
+    token_of,
 )
 from epigone.train.trackers import open_trackers
 from epigone.train.weights import Weights, choose_precision
@@ -78,9 +78,8 @@ def train_student(
         before = len(tokenizer)
         chat = open_chat(tokenizer, spec.chat_format)
         model = open_base(base)
-        resize_embeddings(model, len(tokenizer), len(tokenizer) - before)
-        if chat.new_tokens:
-            start_turn_tokens(model, tokenizer, spec.turn_token_words)
+        like = None if spec.new_tokens_like is None else token_of(tokenizer, spec.new_tokens_like)
+        resize_embeddings(model, len(tokenizer), len(tokenizer) - before, like=like)
         _check_context(spec, model.config)
         kept, measured = _hold_out(conversations, heldout, spec, seed)
         encoded = encode_conversations(tokenizer, chat, kept, spec)
