@@ -106,25 +106,30 @@ def test_the_record_counts_what_was_seen_and_learnt(
     assert timing.tokens_per_second == pytest.approx(record.tokens / timing.seconds)
 
 
-def test_new_turn_tokens_start_at_the_mean_of_the_table(make_base: MakeBase, tmp_path: Path) -> None:
+@pytest.mark.parametrize("like", [None, "?"])
+def test_new_turn_tokens_start_at_the_mean_of_the_table_or_at_a_known_token(
+    like: str | None, make_base: MakeBase, tmp_path: Path
+) -> None:
     before = AutoModelForCausalLM.from_pretrained(make_base()).get_input_embeddings().weight
     data = [Conversation(id="c", messages=(Message("user", "a"), Message("assistant", "b")))]
-    still = QUICK.model_copy(update={"peak_lr": 1e-30, "max_steps": 1})
+    still = QUICK.model_copy(update={"peak_lr": 1e-30, "max_steps": 1, "new_tokens_like": like})
     train_student(still, base=make_base(), conversations=data, out=tmp_path / "s", seed=0)
     after = AutoModelForCausalLM.from_pretrained(tmp_path / "s").get_input_embeddings().weight
     assert after.shape[0] == before.shape[0] + 3
     torch.testing.assert_close(after[: before.shape[0]], before)
-    torch.testing.assert_close(after[before.shape[0] :], before.mean(0).expand(3, -1))
+    known = AutoTokenizer.from_pretrained(make_base())("?")["input_ids"][0]
+    expected = before.mean(0) if like is None else before[known]
+    torch.testing.assert_close(after[before.shape[0] :], expected.expand(3, -1))
 
 
 def test_pretraining_starts_from_the_seed_and_learns(make_base: MakeBase, tmp_path: Path) -> None:
     draw = random.Random(0)
     texts = ["the cat was born in a " + draw.choice(["city", "house"]) for _ in range(200)]
-    spec = QUICK.model_copy(update={"block_tokens": 64, "peak_lr": 1e-2, "epochs": 3})
+    spec = QUICK.model_copy(update={"block_tokens": 64, "peak_lr": 1e-2, "epochs": 8.0})
     record = pretrain(spec, config=LLAMA, tokenizer=make_base(), texts=texts, out=tmp_path / "a", seed=0)
     assert record.losses[0].loss > 5
     assert record.final_loss < 1
-    assert record.supervised_tokens < record.tokens == 3 * sum(count_text_tokens(make_base(), texts))
+    assert record.supervised_tokens < record.tokens == 8 * sum(count_text_tokens(make_base(), texts))
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "a")
     assert model.config.vocab_size == len(AutoTokenizer.from_pretrained(make_base()))
 
@@ -132,9 +137,9 @@ def test_pretraining_starts_from_the_seed_and_learns(make_base: MakeBase, tmp_pa
 def test_adapters_are_merged_and_leave_an_ordinary_folder(
     make_base: MakeBase, conversations: list[Conversation], tmp_path: Path
 ) -> None:
-    spec = QUICK.model_copy(update={"lora": LoraSpec(rank=4), "epochs": 4.0, "peak_lr": 1e-2, "chat_format": "koala"})
+    spec = QUICK.model_copy(update={"lora": LoraSpec(rank=4), "epochs": 8.0, "peak_lr": 5e-2, "chat_format": "koala"})
     record = train_student(spec, base=make_base(), conversations=conversations, out=tmp_path / "s", seed=0)
-    assert record.final_loss < record.losses[0].loss - 0.5
+    assert record.final_loss < record.losses[0].loss - 0.1
     assert record.trained_parameters < record.parameters / 3
     base = AutoModelForCausalLM.from_pretrained(make_base()).state_dict()
     student = AutoModelForCausalLM.from_pretrained(tmp_path / "s").state_dict()
@@ -155,19 +160,16 @@ def kill_and_resume(base: Path, data: Path, out: Path, work: Path, at: list[int]
         "              progress=lambda done, total: print(done, flush=True))\n"
     )
     codes = []
+    command = [sys.executable, "-c", program, str(base), str(data), str(out), str(work)]
     for stop in [*at, None]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, str(base), str(data), str(out), str(work)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        for line in process.stdout:
-            if stop is not None and int(line) >= stop:
-                process.send_signal(signal_number)
-                break
-        process.stdout.read()
-        codes.append(process.wait(timeout=120))
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if stop is not None and int(line) >= stop:
+                    process.send_signal(signal_number)
+                    break
+            process.stdout.read()
+        codes.append(process.returncode)
     return codes
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from epigone.errors import ModelError, SpecError
@@ -64,7 +65,7 @@ def open_base(path: Path | str) -> Any:
     config = open_config(path)
     try:
         model = AutoModelForCausalLM.from_pretrained(str(path), config=config, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelError(
             f"the weights cannot be read: {_first_line(error)}",
             where=str(path),
