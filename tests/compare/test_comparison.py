@@ -98,7 +98,7 @@ def test_a_missing_score_is_missing_and_counted(planted: ModuleType) -> None:
 
 
 def test_no_ratio_where_teacher_and_base_are_not_apart(planted: ModuleType) -> None:
-    rows = [score(model, f"i{i}", float(i % 2)) for model in "tbs" for i in range(50)]
+    rows = [score(model, f"i{i}", float((i + (model == "t")) % 2)) for model in "tbs" for i in range(50)]
     found = compare(small(planted, rows), seed=0)
     gap = found.gap_closed["s"]["qa.exact_match"]
     assert gap.value is None and gap.low is None

@@ -10,7 +10,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from epigone.compare.curves import equivalence, slope_per_doubling
-from epigone.compare.draws import Draws
+from epigone.compare.draws import Draws, Undefined
 from epigone.compare.family import holm
 from epigone.compare.gap import fieller, gap_closed
 from epigone.compare.intervals import beta_interval, clustered_se, mean_interval, wilson
@@ -59,6 +59,21 @@ def test_the_clustered_error_is_millers_sum_worked_by_hand() -> None:
 def test_one_value_or_one_cluster_has_no_interval() -> None:
     assert mean_interval(np.array([3.0])) == (3.0, None, None)
     assert mean_interval(np.array([3.0, 4.0]), np.array([1, 1])) == (3.5, None, None)
+
+
+def test_items_that_all_say_the_same_have_no_interval() -> None:
+    same = np.full(30, 0.4)
+    assert mean_interval(same) == pytest.approx((0.4, None, None))
+    assert paired_difference(same, same) == (0.0, None, None)
+    constant = Draws(0.0, np.zeros(500), 30, 30, 30)
+    assert constant.interval(0.95) == (0.0, None, None)
+    assert constant.p_not_above(-1.0) == constant.p_not_below(1.0) == 1.0
+    assert not equivalence(constant, 0.1).equivalent
+    # A gap without spread is a gap: every item right for the teacher, none for the base.
+    closed = gap_closed(np.zeros(30), (np.arange(30) < 9).astype(float), np.ones(30), seed=0)
+    assert isinstance(closed, Draws) and closed.value == pytest.approx(0.3)
+    nothing = gap_closed(same, same, same, seed=0)
+    assert isinstance(nothing, Undefined) and "do not differ on any item" in nothing.reason
 
 
 def test_the_paired_difference_is_the_paired_t_test() -> None:

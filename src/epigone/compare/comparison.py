@@ -167,9 +167,9 @@ class _Comparison:
         (values,), clusters = single
         if clusters is None and np.isin(values, (0.0, 1.0)).all():
             interval = wilson(int(values.sum()), len(values), self.confidence)
-            return closed_form(interval, draws.n_scored, draws.n_total, f"share; Wilson {self.confidence:.0%}")
+            return closed_form(interval, draws, f"share; Wilson {self.confidence:.0%}")
         interval = mean_interval(values, clusters, self.confidence)
-        return closed_form(interval, draws.n_scored, draws.n_total, f"mean; {self._t(draws, clusters is not None)}")
+        return closed_form(interval, draws, f"mean; {self._t(draws, clusters is not None)}")
 
     def _paired(self, axis: Axis, student: str, base: str, draws: Draws | Undefined) -> Estimate:
         both = self.evidence.paired_values(axis, [student, base])
@@ -182,7 +182,7 @@ class _Comparison:
         )
         if clusters is None and np.isin([ours, theirs], (0.0, 1.0)).all():
             method += f"; McNemar p {mcnemar(ours, theirs).p_value:.2g}"
-        return closed_form(interval, draws.n_scored, draws.n_total, method)
+        return closed_form(interval, draws, method)
 
     def _t(self, draws: Draws, clustered: bool) -> str:
         return f"t {self.confidence:.0%}" + (f", {draws.units} clusters" if clustered else "")

@@ -45,13 +45,18 @@ class Draws:
     by_items: FloatArray | None = None
     seed_values: FloatArray | None = None
 
+    @property
+    def spread_unknown(self) -> bool:
+        """A single unit, or items that all say the same: the resamples cannot tell how far off the value is."""
+        return self.units < 2 or float(np.ptp(self.draws)) <= 1e-12 * max(1.0, abs(self.value))
+
     def interval(self, confidence: float) -> Interval:
         """Percentile interval at levels widened for small samples (Hesterberg 2015, "expanded percentile").
 
         The percentile interval of a mean is about z √((n−1)/n) s/√n wide, where t s/√n is right; the levels become
-        Φ(∓ √(n/(n−1)) t_{n−1}). No interval where a single unit was resampled: its spread is unknown, not 0.
+        Φ(∓ √(n/(n−1)) t_{n−1}). No interval where the spread is unknown: it is not 0.
         """
-        if self.units < 2:
+        if self.spread_unknown:
             return Interval(self.value, None, None)
         t = float(stats.t.ppf(0.5 + confidence / 2, self.units - 1))
         tail = float(stats.norm.sf(t * np.sqrt(self.units / (self.units - 1))))
@@ -59,11 +64,15 @@ class Draws:
         return Interval(self.value, float(low), float(high))
 
     def p_not_above(self, threshold: float) -> float:
-        """One-sided bootstrap p-value of "the quantity is ≤ threshold"; at least 1/(R + 1)."""
+        """One-sided bootstrap p-value of "the quantity is ≤ threshold": ≥ 1/(R + 1); 1 if the spread is unknown."""
+        if self.spread_unknown:
+            return 1.0
         return float((1 + np.sum(self.draws <= threshold)) / (1 + len(self.draws)))
 
     def p_not_below(self, threshold: float) -> float:
-        """One-sided bootstrap p-value of "the quantity is ≥ threshold"; at least 1/(R + 1)."""
+        """One-sided bootstrap p-value of "the quantity is ≥ threshold": ≥ 1/(R + 1); 1 if the spread is unknown."""
+        if self.spread_unknown:
+            return 1.0
         return float((1 + np.sum(self.draws >= threshold)) / (1 + len(self.draws)))
 
     def scaled(self, factor: float) -> Draws:

@@ -34,7 +34,7 @@ def from_draws(
         low, high = max(low, within[0]), min(high, within[1])
     method = f"{what}; percentile bootstrap {confidence:.0%}, {len(quantity.draws)} resamples"
     if low is None:
-        method = f"{what}; no interval: a single independent unit"
+        method = f"{what}; no interval: {_no_interval(quantity.units)}"
     elif quantity.by_items is not None:
         method += f"; seeds nested: se over items {np.std(quantity.by_items, ddof=1):.3g}"
         if quantity.seed_values is not None:
@@ -50,15 +50,19 @@ def from_draws(
     )
 
 
-def closed_form(interval: Interval, n_scored: int, n_total: int, method: str) -> Estimate:
-    """An estimate whose interval has a formula."""
+def _no_interval(units: int) -> str:
+    return "a single independent unit" if units < 2 else "all items say the same, so that their spread is unknown"
+
+
+def closed_form(interval: Interval, draws: Draws, method: str) -> Estimate:
+    """An estimate whose interval has a formula; ``draws`` is the same quantity as the bootstrap has it."""
     if interval.low is None:
-        method += "; no interval: a single independent unit"
+        method += f"; no interval: {_no_interval(draws.units)}"
     return Estimate(
         value=rounded(interval.value),
         low=rounded(interval.low),
         high=rounded(interval.high),
-        n_scored=n_scored,
-        n_total=n_total,
+        n_scored=draws.n_scored,
+        n_total=draws.n_total,
         method=method,
     )

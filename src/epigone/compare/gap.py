@@ -21,14 +21,16 @@ def ratio(student: Draws, base: Draws, far: Draws, confidence: float) -> Draws |
     """Gap closed draw by draw. ``far``: the teacher, or the ceiling. Undefined where far − base may be 0."""
     whole = difference(far, base)
     low, high = whole.interval(confidence)[1:]
-    if low is None or high is None:
-        return Undefined("no ratio: a single unit was resampled", student.n_scored, student.n_total)
-    if low <= 0 <= high:
-        return Undefined(
-            f"no ratio: the gap to be closed, {whole.value:.3g} [{low:.3g}, {high:.3g}], may be 0",
-            student.n_scored,
-            student.n_total,
-        )
+    shown = f"{whole.value:.3g}" + ("" if low is None or high is None else f" [{low:.3g}, {high:.3g}]")
+    reason = None
+    if whole.units < 2:
+        reason = "no ratio: a single unit was resampled"
+    elif (low is None or high is None) and whole.value == 0:
+        reason = "no ratio: base and teacher do not differ on any item"
+    elif low is not None and high is not None and low <= 0 <= high:
+        reason = f"no ratio: the gap to be closed, {shown}, may be 0"
+    if reason is not None:
+        return Undefined(reason, student.n_scored, student.n_total)
     # The gap's interval excludes 0, so next to no draw has a gap of 0; one that has gives a huge, finite ratio.
     return combine([student, base, far], lambda s, b, t: (s - b) / np.where(t == b, 1e-12, t - b))
 

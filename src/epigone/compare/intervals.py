@@ -19,7 +19,9 @@ IntArray = npt.NDArray[np.int64]
 
 
 class Interval(NamedTuple):
-    """``low`` and ``high`` are ``None`` where the data cannot give an interval (one item, one cluster)."""
+    """``low`` and ``high`` are ``None`` where the data cannot give an interval: one item, one cluster, or items that
+    all say the same, which leaves their spread unknown, not 0.
+    """
 
     value: float
     low: float | None
@@ -82,7 +84,7 @@ def mean_interval(values: FloatArray, clusters: IntArray | None = None, confiden
         raise ValueError("the mean of no values")
     mean = float(np.mean(values))
     se = clustered_se(values, clusters)
-    if se is None:
+    if se is None or se <= 1e-12 * max(1.0, abs(mean)):
         return Interval(mean, None, None)
     units = len(values) if clusters is None else len(np.unique(clusters))
     half = float(stats.t.ppf(0.5 + confidence / 2, units - 1)) * se

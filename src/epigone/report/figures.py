@@ -192,7 +192,7 @@ def _log_x(rows: list[dict[str, Any]], title: str) -> alt.X:
     """A logarithmic axis with a tick at each amount that was measured, and no other."""
     ticks = sorted({row["x"] for row in rows})
     scale = alt.Scale(type="log", domain=[ticks[0] / 1.5, ticks[-1] * 1.5], nice=False)
-    return alt.X("x:Q", scale=scale, title=title, axis=alt.Axis(format="~s", values=ticks, grid=False))
+    return alt.X("x:Q", scale=scale, title=title, axis=alt.Axis(format=".3~s", values=ticks, grid=False))
 
 
 def _levels(levels: list[dict[str, Any]], names: Sequence[str]) -> alt.Chart:
