@@ -6,11 +6,50 @@ from pathlib import Path
 
 import pytest
 
+import epigone.curate
 from epigone.curate import CurateSpec, EvaluationText, curate, write_curated
 from epigone.disk import read_jsonl
 from epigone.errors import SpecError
 from epigone.records import Conversation, Drop, Message
 from epigone.specs import parse_spec
+
+
+def test_the_public_surface_is_this() -> None:
+    assert epigone.curate.__all__ == [
+        "CategoriesSpec",
+        "CategoryDefinitions",
+        "CategoryShare",
+        "CurateSpec",
+        "Curated",
+        "DataCard",
+        "DecontaminateSpec",
+        "Diversity",
+        "DiversitySpec",
+        "EvaluationText",
+        "FunnelRow",
+        "Match",
+        "Nested",
+        "QueryLabel",
+        "SimilarPair",
+        "card_html",
+        "card_markdown",
+        "category_shares",
+        "curate",
+        "curate_to_folder",
+        "data_card",
+        "draw_queries",
+        "find_matches",
+        "label_queries",
+        "measure_diversity",
+        "mix_sources",
+        "nested_amounts",
+        "open_workers",
+        "read_conversations",
+        "read_definitions",
+        "support",
+        "take_replay",
+        "write_curated",
+    ]
 
 
 def dialogue(name: str, *turns: str, source: str = "toy") -> Conversation:

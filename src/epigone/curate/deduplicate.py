@@ -46,7 +46,7 @@ def query_key(conversation: Conversation, by: QueryScope, rules: Normalization) 
 
 
 class Deduplicate:
-    """The step: sees all records; memory grows by 16 bytes and a little for each distinct query."""
+    """The step: sees all records; memory grows by about a hundred bytes for each distinct query."""
 
     def __init__(self, spec: DeduplicateSpec) -> None:
         self.spec = spec

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from epigone.curate.categories import CategoriesSpec, LabelCategories
 from epigone.curate.clean import Clean, CleanSpec
@@ -119,7 +119,7 @@ class Curation:
     def stream(self, records: Iterable[Record]) -> Iterator[Record]:
         """Conversations that stay and drops, in order."""
         flow = self._intake(records)
-        together: list[tuple[ChunkStep, _Tally]] = []
+        together: list[_Counted] = []
         for step in self._steps:
             built = self._build(step)
             tally = _Tally()
@@ -128,7 +128,7 @@ class Curation:
                 flow = self._through_stream(built, tally, self._through_chunks(together, flow))
                 together = []
             else:
-                together.append((built, tally))
+                together.append(_Counted(built, tally))
         return self._through_chunks(together, flow)
 
     def result(self, kept: Sequence[Conversation], drops: Sequence[Drop]) -> Curated:
@@ -192,21 +192,17 @@ class Curation:
                 self._earlier.setdefault(checked.step, Counter())[checked.reason] += 1
             yield checked
 
-    def _through_chunks(self, steps: Sequence[tuple[ChunkStep, _Tally]], flow: Iterator[Record]) -> Iterator[Record]:
+    def _through_chunks(self, steps: Sequence[_Counted], flow: Iterator[Record]) -> Iterator[Record]:
         if not steps:
             yield from flow
             return
-        job = _ChunkJob([(name, step) for (step, _), name in zip(steps, self._names_of(steps), strict=True)])
+        job = _ChunkJob([counted.step for counted in steps])
         for records, tallies, notes in self.workers.map(job, _chunks(flow)):
             self.notes.merge(notes)
-            for (_, total), part in zip(steps, tallies, strict=True):
-                total.received += part.received
-                total.reasons.update(part.reasons)
+            for counted, part in zip(steps, tallies, strict=True):
+                counted.tally.received += part.received
+                counted.tally.reasons.update(part.reasons)
             yield from records
-
-    def _names_of(self, steps: Sequence[tuple[ChunkStep, _Tally]]) -> list[str]:
-        names = {id(tally): name for name, tally in self._tallies}
-        return [names[id(tally)] for _, tally in steps]
 
     def _through_stream(self, step: StreamStep, tally: _Tally, flow: Iterator[Record]) -> Iterator[Record]:
         passing: list[Drop] = []
@@ -228,22 +224,27 @@ class Curation:
         yield from passing
 
 
+class _Counted(NamedTuple):
+    step: ChunkStep
+    tally: _Tally
+
+
 class _ChunkJob:
     """Consecutive chunk steps as one function of a chunk, for a worker."""
 
-    def __init__(self, steps: list[tuple[str, ChunkStep]]) -> None:
+    def __init__(self, steps: list[ChunkStep]) -> None:
         self.steps = steps
 
     def __call__(self, chunk: list[Record]) -> tuple[list[Record], list[_Tally], Notes]:
         notes = Notes()
         records, tallies = chunk, []
-        for _, step in self.steps:
+        for step in self.steps:
             staying = [record for record in records if isinstance(record, Conversation)]
-            tally = _Tally(received=len(staying))
-            outcome = iter(step.run(staying, notes))
-            records = [record if isinstance(record, Drop) else next(outcome) for record in records]
-            tally.reasons.update(record.reason for record in records if isinstance(record, Drop) and record.step == _)
-            tallies.append(tally)
+            outcomes = list(step.run(staying, notes))
+            reasons = Counter(outcome.reason for outcome in outcomes if isinstance(outcome, Drop))
+            tallies.append(_Tally(received=len(staying), reasons=reasons))
+            in_turn = iter(outcomes)  # one for each conversation; earlier drops keep their places between them
+            records = [record if isinstance(record, Drop) else next(in_turn) for record in records]
         return records, tallies, notes
 
 
