@@ -180,3 +180,30 @@ def test_judge_shows_the_cost_first_and_reports_a_position_bias(
     assert len(found["attacks"]["biased"]) == 20
     assert len((out / "votes.jsonl").read_text().splitlines()) == 120
     assert "biased" in (out / "index.html").read_text()
+
+
+def test_peoples_votes_are_joined_with_the_judges(files: dict[str, str], tmp_path: Path, address: str) -> None:
+    config = tmp_path / "judge.yaml"
+    config.write_text(f"name: biased\nmax_tokens: 100\norders: one\napi: {{base_url: '{address}', model: m}}\n")
+    people = tmp_path / "people.jsonl"
+    rows = [
+        {"item": str(k), "student": "small", "teacher": "big", "voter": voter, "kind": "person", "choice": choice}
+        for k in range(60)
+        for voter, choice in (("ann", "student"), ("bob", "student"), ("cem", "teacher"))
+    ]
+    people.write_text("\n".join(json.dumps(row) for row in rows))
+    out = tmp_path / "out"
+    common = ("judge", "--teacher", files["teacher"], "--student", files["student"], "--out", str(out))
+    result = run(*common, "--judge", str(config), "--votes", str(people), "--yes")
+    assert result.exit_code == 0, result.output
+    axes = json.loads((out / "judge.json").read_text())["results"]["estimates"]["small"]
+    assert axes["preference.person.equal_or_better"]["value"] == 1.0
+    assert axes["preference.person.human_ceiling"]["n_scored"] == 60
+    votes = [json.loads(line) for line in (out / "votes.jsonl").read_text().splitlines()]
+    said = [vote["choice"] == "student" for vote in votes if vote["kind"] == "llm_judge"]
+    assert axes["preference.llm_judge.agreement_with_people"]["value"] == pytest.approx(sum(said) / 60)
+    with pytest.raises(SpecError, match="nobody judges"):
+        run(*common)
+    people.write_text(json.dumps(rows[0] | {"student": "stranger"}))
+    with pytest.raises(DataError, match=r"people.jsonl:1: a vote on 'stranger'"):
+        run(*common, "--votes", str(people))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from msgspec import Struct
 
-from epigone.errors import SpecError
+from epigone.errors import DataError, SpecError
 from epigone.records import ItemScore, ModelInfo, Output, Results, Vote
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ class JudgeFile(Struct, frozen=True, kw_only=True):
 def judge(
     teacher: Annotated[str, typer.Option(help="The teacher's outputs: FILE or NAME=FILE.", show_default=False)],
     student: Annotated[list[str], typer.Option(help="A student's outputs; several are welcome.", show_default=False)],
-    judge: Annotated[list[Path], typer.Option(help="A judge's YAML (docs/judge.md); several.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for judge.json, votes.jsonl and the page.", show_default=False)],
+    judge: Annotated[list[Path] | None, typer.Option(help="A judge's YAML (docs/judge.md); several.")] = None,
+    votes: Annotated[list[Path] | None, typer.Option(help="Votes that exist already, people's above all.")] = None,
     base: Annotated[str | None, typer.Option(help="Outputs of the model the student was made from.")] = None,
     references: Annotated[Path | None, typer.Option(help="JSON lines of {id, answers}: what is right.")] = None,
     attack_pairs: Annotated[int, typer.Option(help="Try the attack set on this many pairs.", min=0)] = 0,
@@ -64,12 +65,14 @@ def judge(
 
     console = Console(highlight=False)
     given = read_given(teacher, student, base=base)
-    specs = [_beside(parse_spec(JudgeSpec, read_yaml(path), where=str(path)), path.parent) for path in judge]
+    specs = [_beside(parse_spec(JudgeSpec, read_yaml(path), where=str(path)), path.parent) for path in judge or []]
+    ballots = _read_votes(votes or [], given)
+    if not specs and not ballots:
+        raise SpecError("nobody judges", fix="give a judge's file with --judge, or votes with --votes")
     right = _read_references(references) if references else {}
     pairs = _pairs(given)
     out.mkdir(parents=True, exist_ok=True)
     budget = Budget(usd=usd, ledger=out / "spending.sqlite")
-    votes: list[Vote] = []
     attacks: dict[str, list[AttackEffect]] = {}
     for spec in specs:
         plan = _show_plan(console, spec, pairs, seed)
@@ -77,13 +80,13 @@ def judge(
             continue
         _confirm(spec, plan, yes)
         cast, effects = _ask(spec, pairs, out, budget, seed=seed, attack_pairs=attack_pairs)
-        votes += cast
+        ballots += cast
         if effects:
             attacks[cast[0].voter] = effects
-        write_jsonl(out / "votes.jsonl", votes)
+        write_jsonl(out / "votes.jsonl", ballots)
     if plan_only:
         return
-    found = _judged(given, votes, right, attacks, seed)
+    found = _judged(given, ballots, right, attacks, seed)
     write_json(out / "judge.json", found)
     write_jsonl(out / "unmatched.jsonl", given.unmatched)
     page = _write_page(given, found, out)
@@ -98,6 +101,23 @@ def _beside(spec: JudgeSpec, folder: Path) -> JudgeSpec:
     if spec.template is None or spec.template.is_absolute():
         return spec
     return spec.model_copy(update={"template": folder / spec.template})
+
+
+def _read_votes(paths: Sequence[Path], given: GivenOutputs) -> list[Vote]:
+    """Votes from files, on the given models and items only; a vote on anything else is an error, not a silent loss."""
+    from epigone.disk import read_jsonl
+
+    models = {model.info.name for model in given.others}
+    items = {output.id for output in given.teacher}
+    found: list[Vote] = []
+    for path in paths:
+        for number, vote in enumerate(read_jsonl(path, Vote), 1):
+            if vote.student not in models or vote.item not in items:
+                what = f"a vote on '{vote.student}', item '{vote.item}', which the outputs files do not have"
+                fix = f"name the student's file so: --student {vote.student}=FILE, and use the same ids"
+                raise DataError(what, where=f"{path}:{number}", fix=fix)
+            found.append(vote)
+    return found
 
 
 class _Reference(Struct, frozen=True):
