@@ -62,6 +62,17 @@ def test_the_card_says_sources_terms_tokens_and_funnel() -> None:
     assert "no evaluation texts were given" in markdown
 
 
+def test_the_card_shows_where_two_detectors_disagree() -> None:
+    query = "Please explain how to bake a cake that does not fall in the middle"
+    data = [Conversation(id=str(n), messages=(Message(role="user", content=query),)) for n in range(3)]
+    recipe = CurateSpec.model_validate({"steps": [{"language": {"detectors": ["eldc", "py3langid"]}}]})
+    card = data_card(curate(recipe, data, seed=0), title="t")
+    assert card.confusion == {"en en": 3.0}
+    assert card.statistics == {}
+    assert "| en en | 3 |" in card_markdown(card)
+    assert '<td>en en</td><td class="number">3</td>' in card_html(card)
+
+
 def test_the_command_line_writes_a_folder_and_shows_the_funnel(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "in.jsonl", DATA)
     (tmp_path / "recipe.yaml").write_text("steps: [clean, deduplicate]\n")

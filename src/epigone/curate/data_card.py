@@ -23,6 +23,7 @@ __all__ = ["Census", "DataCard", "SourceRow", "card_html", "card_markdown", "dat
 
 _EXCERPT = 600  # characters of each turn of an example
 _EXAMPLE_TURNS = 4
+_CONFUSION = "language.confusion "
 _SHOWN = 20  # rows of an open-ended table
 _BACKTICKS = re.compile("`+")
 _MARKUP = re.compile(r"[|<>&`*\[\]\\!#]")
@@ -63,6 +64,7 @@ class MatchRow(Struct, frozen=True, kw_only=True):
 class DataCard(Struct, frozen=True, kw_only=True):
     """Everything that the card shows; :func:`card_markdown` and :func:`card_html` are two views of it.
 
+    ``confusion``: how often two language detectors gave each pair of answers, such as ``en es``.
     ``unlabelled``: queries of the category sample that got no usable label; they are not in the shares.
     """
 
@@ -76,6 +78,7 @@ class DataCard(Struct, frozen=True, kw_only=True):
     categories: tuple[CategoryShare, ...]
     unlabelled: int
     diversity: Diversity | None
+    confusion: dict[str, float]
     statistics: dict[str, float]
     notices: tuple[str, ...]
     examples: tuple[Conversation, ...]
@@ -121,6 +124,11 @@ class Census:
 
     def card(self, curated: Curated, *, title: str, description: str) -> DataCard:
         """The card of what was counted; ``curated`` gives the funnel, the audit and the measures."""
+        confusion = {
+            name.removeprefix(_CONFUSION): count
+            for name, count in curated.statistics.items()
+            if name.startswith(_CONFUSION)
+        }
         examples = sorted(self._examples, key=lambda entry: -entry[0])
         return DataCard(
             title=title,
@@ -133,7 +141,8 @@ class Census:
             categories=category_shares(curated.labels),
             unlabelled=sum(1 for label in curated.labels if label.status != "ok"),
             diversity=curated.diversity,
-            statistics=curated.statistics,
+            confusion=dict(sorted(confusion.items(), key=lambda entry: (-entry[1], entry[0]))),
+            statistics={name: count for name, count in curated.statistics.items() if not name.startswith(_CONFUSION)},
             notices=curated.notices,
             examples=tuple(conversation for _, _, conversation in examples),
         )
