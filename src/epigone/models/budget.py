@@ -79,7 +79,7 @@ class Budget:
         self, usd: float | None = None, tokens: int | None = None, *, ledger: Path | str | None = None
     ) -> None:
         self.usd, self.tokens, self.ledger = usd, tokens, ledger
-        self._owner = secrets.token_hex(8)
+        self._owner, self._has_row = secrets.token_hex(8), False
         self._lock = threading.Lock()
         if ledger is not None:
             with suppress(OSError):
@@ -149,14 +149,13 @@ class Budget:
         return Spending(*self._connection.execute(f"SELECT {columns} FROM spending").fetchone())  # noqa: S608
 
     def _add(self, **amounts: Reservation) -> None:
-        """Add to this object's own row."""
-        self._connection.execute("INSERT OR IGNORE INTO spending(owner, pid) VALUES (?, ?)", (self._owner, os.getpid()))
-        for kind, amount in amounts.items():
-            self._connection.execute(
-                f"UPDATE spending SET {kind}_usd = {kind}_usd + ?, {kind}_tokens = {kind}_tokens + ?"  # noqa: S608
-                " WHERE owner = ?",
-                (amount.usd, amount.tokens, self._owner),
-            )
+        """Add to this object's own row, which the first amount makes."""
+        if not self._has_row:
+            self._connection.execute("INSERT INTO spending(owner, pid) VALUES (?, ?)", (self._owner, os.getpid()))
+            self._has_row = True
+        sums = ", ".join(f"{kind}_usd = {kind}_usd + ?, {kind}_tokens = {kind}_tokens + ?" for kind in amounts)
+        values = [value for amount in amounts.values() for value in (amount.usd, amount.tokens)]
+        self._connection.execute(f"UPDATE spending SET {sums} WHERE owner = ?", (*values, self._owner))  # noqa: S608
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

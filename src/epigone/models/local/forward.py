@@ -52,7 +52,6 @@ class Forward:
         layer_types = set(getattr(config, "layer_types", None) or ())
         self.masks_by_layer_type = "sliding_attention" in layer_types
         self.slides_everywhere = not layer_types and self.window is not None
-        self.adds_masks = config._attn_implementation == "eager"
         self._prefix: tuple[tuple[int, ...], Slab] | None = None
 
     def step(self, tokens: torch.Tensor, positions: torch.Tensor, mask: Any, slab: Slab, kept: int) -> torch.Tensor:
@@ -92,11 +91,11 @@ class Forward:
         """
         seen = keys[:, None, None, :] <= queries[:, None, :, None]
         if self.window is None or not (self.masks_by_layer_type or self.slides_everywhere):
-            return self._as_wanted(seen)
+            return self._additive(seen)
         near = seen & (queries[:, None, :, None] - keys[:, None, None, :] < self.window)
         if self.slides_everywhere:
-            return self._as_wanted(near)
-        return {"full_attention": self._as_wanted(seen), "sliding_attention": self._as_wanted(near)}
+            return self._additive(near)
+        return {"full_attention": self._additive(seen), "sliding_attention": self._additive(near)}
 
     def step_mask(self, seen: torch.Tensor) -> Any:
         """The mask of a decoding step whose rows are aligned at the right.
@@ -106,17 +105,16 @@ class Forward:
         """
         allowed = seen[:, None, None, :]
         if self.window is None or not (self.masks_by_layer_type or self.slides_everywhere):
-            return self._as_wanted(allowed)
+            return self._additive(allowed)
         near = allowed & (torch.arange(seen.shape[1], 0, -1, device=self.device) <= self.window)
         if self.slides_everywhere:
-            return self._as_wanted(near)
-        return {"full_attention": self._as_wanted(allowed), "sliding_attention": self._as_wanted(near)}
+            return self._additive(near)
+        return {"full_attention": self._additive(allowed), "sliding_attention": self._additive(near)}
 
-    def _as_wanted(self, allowed: torch.Tensor) -> torch.Tensor:
-        if not self.adds_masks:
-            return allowed
-        lowest = torch.finfo(self.dtype).min
-        return torch.zeros(allowed.shape, dtype=self.dtype, device=self.device).masked_fill(~allowed, lowest)
+    def _additive(self, allowed: torch.Tensor) -> torch.Tensor:
+        """0 where a query may look, the lowest number where not: what every attention implementation takes as it is."""
+        closed = torch.full(allowed.shape, torch.finfo(self.dtype).min, dtype=self.dtype, device=self.device)
+        return closed.masked_fill_(allowed, 0.0)
 
     def prefill(self, rows: Sequence[Sequence[int]], prefix: int, kept: int) -> Prefilled:
         """Read prompts that share their first ``prefix`` tokens; the prefix is computed once.
