@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 
@@ -36,11 +37,12 @@ def main() -> None:
     data = [Conversation(id=str(n), messages=(Message(role="user", content=turn),)) for n, turn in enumerate(turns)]
     for measure in ("bleu", "ngrams"):
         recipe = CurateSpec.model_validate({"steps": [{"decontaminate": {"measure": measure, "drop": "evaluation"}}]})
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), sum(os.times()[:4])
         curated = curate(recipe, data, seed=0, evaluation=items, workers=arguments.workers)
-        seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, sum(os.times()[:4]) - cpu
         print(
-            f"{measure:>6}: {len(items)} prompts, {len(turns):,} turns, {arguments.workers} workers: {seconds:.1f} s, "
+            f"{measure:>6}: {len(items)} prompts, {len(turns):,} turns, {arguments.workers} workers: {seconds:.1f} s "
+            f"({cpu:.1f} s of CPU), "
             f"{len(curated.audit):,} matches, {len(curated.excluded_items)} prompts would go"
         )
         if measure == "bleu":

@@ -14,6 +14,7 @@ import importlib.util
 import itertools
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,10 +44,11 @@ def main() -> None:
     for size in (1_000, 4_000, len(queries)):
         chosen = [queries[index] for index in np.sort(generator.choice(len(queries), size, replace=False))]
         workers = open_workers(arguments.workers)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), sum(os.times()[:4])
         values, _ = most_similar(chosen, workers=workers)
-        seconds[size] = time.perf_counter() - start
-        print(f"{size:>7,} queries: {seconds[size]:7.1f} s   mean of the largest BLEU {values.mean():.3f}")
+        seconds[size], cpu = time.perf_counter() - start, sum(os.times()[:4]) - cpu
+        mean = values.mean()
+        print(f"{size:>7,} queries: {seconds[size]:7.1f} s ({cpu:.1f} s of CPU)   mean of the largest BLEU {mean:.3f}")
     sizes = list(seconds)
     for small, large in itertools.pairwise(sizes):
         exponent = math.log(seconds[large] / seconds[small]) / math.log(large / small)
