@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from epigone.disk import atomic_folder, write_yaml
 from epigone.errors import SpecError
-from epigone.microworld.scales import SCALES
+from epigone.microworld.scales import SCALES, Scale
 from epigone.microworld.study_file import study_document
 from epigone.microworld.world import write_world
 from epigone.microworld.world_models import build_model
@@ -57,7 +58,7 @@ def _plan(scale: str, seed: int) -> tuple[Job, list[Job]]:
         "world",
         f"{_HERE}:write_world_files",
         title="write the world's texts and tasks",
-        params={"scale": scale, "seed": seed, "contents": SCALES[scale]},
+        params={"scale": scale, "seed": seed, "contents": _contents(SCALES[scale])},
     )
     models = [
         make_job(
@@ -72,6 +73,13 @@ def _plan(scale: str, seed: int) -> tuple[Job, list[Job]]:
         for model in SCALES[scale].models
     ]
     return world, models
+
+
+def _contents(scale: Scale) -> dict[str, object]:
+    """What the world's files depend on: not the models that will read them, only the longest text that one needs."""
+    study_only = {"models", "training", "broad_amounts", "local_pairs", "replay_share"}
+    plain: dict[str, object] = msgspec.to_builtins(scale)
+    return {key: value for key, value in plain.items() if key not in study_only} | {"tokens": scale.corpus_tokens}
 
 
 class _WorldParams(Struct, frozen=True):

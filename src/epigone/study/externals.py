@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from epigone.disk import digest_file, digest_folder, digest_json, read_json, write_json
+from epigone.disk import digest_file, digest_json, read_json, write_json
 from epigone.errors import DataError, ModelError, SpecError
 from epigone.specs import Spec, parse_spec
 from epigone.study.job import MACHINE_KEY, External, JobContext
@@ -56,12 +56,12 @@ class Digests:
 
     def of(self, path: Path) -> str:
         """SHA-256 of a file's content, of a folder's names and contents."""
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        files = [path] if path.is_file() else _files_below(path)
         size = sum(file.stat().st_size for file in files)
         modified = max((file.stat().st_mtime_ns for file in files), default=0)
         known = self._known.get(str(path))
         if known is None or (known.size, known.modified_ns) != (size, modified):
-            digest = digest_file(path) if path.is_file() else digest_folder(path)
+            digest = digest_file(path) if path.is_file() else _digest_files(path, files)
             self._known[str(path)] = _Known(size, modified, digest)
         return self._known[str(path)].digest
 
@@ -69,6 +69,15 @@ class Digests:
         """Write what was digested, for the next start."""
         if self._memory is not None:
             write_json(self._memory, self._known)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All files but ``timing.json``: how long a training took says nothing about the model that it made."""
+    return sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "timing.json")
+
+
+def _digest_files(folder: Path, files: list[Path]) -> str:
+    return digest_json([(file.relative_to(folder).as_posix(), digest_file(file)) for file in files])
 
 
 def resolve(folder: Path, path: Path | str, *, where: str) -> Path:
