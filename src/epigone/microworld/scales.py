@@ -135,7 +135,7 @@ _FULL = Scale(
     models=(
         WorldModel(name="base-s", config=_llama(56, 4), corpus_tokens=800_000, pretraining=_pretraining(5e-3), cost=25),
         WorldModel(
-            name="base-m", config=_llama(112, 4), corpus_tokens=900_000, pretraining=_pretraining(4e-3), cost=45
+            name="base-m", config=_llama(128, 4), corpus_tokens=900_000, pretraining=_pretraining(4e-3), cost=54
         ),
         WorldModel(
             name="base-l", config=_llama(192, 6), corpus_tokens=900_000, pretraining=_pretraining(3.5e-3), cost=90
