@@ -30,7 +30,7 @@ async def serve(reader, writer):
             length = int(lengths[0].split(b":")[1]) if lengths else 0
             body = json.loads(await reader.readexactly(length)) if length else {}
             await asyncio.sleep(float(sys.argv[1]))
-            text = "reply to " + body["messages"][-1]["content"] if "messages" in body else ""
+            text = "reply to " + body["messages"][-1]["content"] if body.get("messages") else ""
             reply = json.dumps({"id": "x", "object": "chat.completion", "created": 0, "model": body.get("model", "m"),
                 "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
                 "usage": {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}}).encode()
@@ -85,8 +85,12 @@ with tempfile.TemporaryDirectory() as folder:
 
 PEER = r"""
 import os, sys, tempfile, time
+from pathlib import Path
 os.environ |= {"CURATOR_DISABLE_RICH_DISPLAY": "1", "TELEMETRY_ENABLED": "0", "CURATOR_CACHE_DIR": tempfile.mkdtemp(),
                "OPENAI_API_KEY": "none", "HF_HUB_OFFLINE": "1"}
+import litellm  # it carries the tokenizer file that tiktoken would fetch from the network
+carried = Path(litellm.__file__).parent.rglob("9b5ad71b2ce5302211f9c61530b329a4922fc6a4")  # tiktoken's name for cl100k
+os.environ["TIKTOKEN_CACHE_DIR"] = str(next(carried).parent)
 from bespokelabs import curator
 url, count, concurrency = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 class Asker(curator.LLM):
