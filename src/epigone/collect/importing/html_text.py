@@ -49,7 +49,8 @@ class _Reader(HTMLParser):
         elif tag == "pre":
             self._pre = []
         elif self._pre is not None:
-            return
+            if tag == "code" and self._pre:  # what stands before the code is the block's head line
+                self._pre = ["".join(self._pre).removesuffix("Copy code").strip(), "Copy code\n"]
         elif tag in ("ol", "ul"):
             start = dict(attrs).get("start") or "1"
             self._lists.append((int(start) if start.isdecimal() else 1) if tag == "ol" else None)
@@ -86,11 +87,9 @@ class _Reader(HTMLParser):
             self.out.append("`")
 
     def handle_data(self, data: str) -> None:
-        if self._pre is not None:
-            if not self._silent or "Copy code" not in data:
-                self._pre.append(data)
-        elif not self._silent:
-            self.out.append(data)
+        if self._silent:
+            return
+        (self.out if self._pre is None else self._pre).append(data)
 
     def close(self) -> None:
         super().close()
