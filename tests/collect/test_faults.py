@@ -241,3 +241,13 @@ def test_the_key_is_in_no_file_and_no_output(loopback: Any, tmp_path: Path) -> N
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert len(files) > 10
     assert [file for file in files if PLANTED.encode() in file.read_bytes()] == []
+
+
+def test_a_collection_that_keeps_nothing_is_an_error_with_the_reason(loopback: Any, tmp_path: Path) -> None:
+    write_prompts(tmp_path / "prompts.jsonl", 3)
+    with loopback(lambda _: "  ") as teacher:
+        path = recipe(tmp_path, teacher.base_url, answer={"prompts": "prompts.jsonl"})
+        code, said = collect(path, tmp_path / "out")
+    assert code == 2
+    assert "no conversation was collected; the first reply was dropped as empty_reply" in said
+    assert len((tmp_path / "out" / "drops.jsonl").read_text().splitlines()) == 3

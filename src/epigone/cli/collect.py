@@ -114,6 +114,10 @@ def _ask(console: Console, recipe: RecipeSpec, out: Path, *, seed: int, cache: P
     write_collected(collected, out)
     _show_collected(console, collected)
     console.print(f"budget: {budget.describe()}\nwritten to {out}", soft_wrap=True)
+    if not collected.conversations:
+        first = collected.drops[0] if collected.drops else None
+        why = f"; the first reply was dropped as {first.reason}: {first.detail}" if first else ""
+        raise DataError(f"no conversation was collected{why}", where=str(out), fix=f"see {out}/drops.jsonl")
 
 
 def _show_forecast(console: Console, found: Forecast) -> None:
