@@ -104,7 +104,7 @@ def launch(processes: int, arguments: list[str], folder: Path) -> int:
 def test_a_training_over_processes_is_the_training_of_one(
     processes: int, tensor: int, base: Path, data: list[Conversation], tmp_path: Path
 ) -> None:
-    """Losses and gradient norms of five steps, held-out losses, final weights; one of the three is stopped and resumed."""
+    """Losses and gradient norms of five steps, held-out losses, final weights; one case is stopped and resumed."""
     one = train_student(SPEC, base=base, conversations=data, out=tmp_path / "one", seed=0)
     write_jsonl(tmp_path / "data.jsonl", data)
     spec = SPEC.model_copy(update={"tensor_parallel": tensor})

@@ -381,6 +381,7 @@ def test_the_room_offers_these_names() -> None:
         "count_text_tokens",
         "plan_training",
         "pretrain",
+        "show_tokens",
         "train_student",
     ]
     assert json.loads(TrainSpec().model_dump_json())["optimizer"] == "adamw"

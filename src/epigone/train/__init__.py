@@ -11,7 +11,13 @@ from epigone.train.spec import ChatFormat, LoraSpec, OptimizerName, Precision, T
 
 if TYPE_CHECKING:
     from epigone.train.plan import plan_training
-    from epigone.train.training import count_conversation_tokens, count_text_tokens, pretrain, train_student
+    from epigone.train.training import (
+        count_conversation_tokens,
+        count_text_tokens,
+        pretrain,
+        show_tokens,
+        train_student,
+    )
 
 __all__ = [
     "ChatFormat",
@@ -28,6 +34,7 @@ __all__ = [
     "count_text_tokens",
     "plan_training",
     "pretrain",
+    "show_tokens",
     "train_student",
 ]
 
@@ -36,6 +43,7 @@ _NEEDS_TORCH = {
     "count_conversation_tokens": "training",
     "count_text_tokens": "training",
     "pretrain": "training",
+    "show_tokens": "training",
     "train_student": "training",
 }
 

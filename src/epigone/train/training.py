@@ -40,7 +40,7 @@ from epigone.train.student_model import (
 from epigone.train.trackers import open_trackers
 from epigone.train.weights import Weights, choose_precision
 
-__all__ = ["count_conversation_tokens", "count_text_tokens", "pretrain", "train_student"]
+__all__ = ["count_conversation_tokens", "count_text_tokens", "pretrain", "show_tokens", "train_student"]
 
 _MICRO_BATCH_TOKENS = 4096
 
@@ -158,6 +158,17 @@ def count_text_tokens(tokenizer: Path | str, texts: Sequence[str]) -> list[int]:
     opened = open_tokenizer(tokenizer)
     whole = TrainSpec(packing="cut")
     return [len(example.ids) for example in encode_texts(opened, texts, whole, name="text")]
+
+
+def show_tokens(tokenizer: Path | str, conversation: Conversation, spec: TrainSpec) -> list[tuple[str, bool]]:
+    """A conversation (its first block) as a student would see it: each token's text, and whether it is learnt."""
+    opened = open_tokenizer(tokenizer)
+    example = encode_conversations(opened, open_chat(opened, spec.chat_format), [conversation], spec).examples[0]
+    shown: list[tuple[str, bool]] = []
+    for index in range(len(example.ids)):
+        before, until = opened.decode(example.ids[:index]), opened.decode(example.ids[: index + 1])
+        shown.append((until[len(before) :], bool(example.learnt[index])))
+    return shown
 
 
 @dataclass(frozen=True)
