@@ -151,7 +151,7 @@ _FULL = Scale(
         ),
     ),
     broad_prompts=2_400,
-    broad_amounts=(25_000, 75_000, 200_000),
+    broad_amounts=(15_000, 50_000, 150_000),
     local_pairs=2_400,
     replay_documents=5_000,
     replay_share=0.25,
