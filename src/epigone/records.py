@@ -255,7 +255,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A measured model. A student's arm is (base, data, amount, replay, seed); tokens are the student's own.
 
     ``trained_tokens``: imitation tokens it saw; ``supervised_tokens``: of those, the ones it was trained to produce.
-    ``pooled``: names of the arm's models where this entry stands for several training seeds together (``seed`` is None).
+    ``pooled``: names of the arm's models where this entry stands for several training seeds (``seed`` is None).
     """
 
     name: str
