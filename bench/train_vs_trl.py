@@ -75,12 +75,16 @@ def prepare(given: argparse.Namespace) -> None:
     """The base and the data as both contestants read them: a folder, and blocks of tokens with their mask."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedTokenizerFast
 
     base = given.folder / "base"
     if given.gguf:
         source = {"pretrained_model_name_or_path": str(given.gguf.parent), "gguf_file": given.gguf.name}
-        AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32).save_pretrained(base)
+        whole = GgufConfig(dequantize=True)
+        model = AutoModelForCausalLM.from_pretrained(**source, quantization_config=whole, dtype=torch.float32)
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        model.save_pretrained(base)
         AutoTokenizer.from_pretrained(**source).save_pretrained(base)
     elif given.model:
         base.symlink_to(given.model.resolve())
