@@ -55,13 +55,8 @@ def _row(job: Job, manifest: Manifest) -> JobRow:
 
 def _summary(spec: StudySpec, results: Results) -> str:
     students = sum(model.role == "student" and not model.pooled for model in results.models)
-    teacher = (
-        spec.teacher.api.model
-        if spec.teacher.api is not None
-        else Path(spec.teacher.serve.hf).name
-        if spec.teacher.serve
-        else ""
-    )
+    served = Path(spec.teacher.serve.hf).name if spec.teacher.serve is not None else ""
+    teacher = spec.teacher.name or (spec.teacher.api.model if spec.teacher.api is not None else served)
     kinds = ", ".join(f"{name} ({data.data_kind})" for name, data in spec.data.items())
     return f"{students} students of {len(spec.bases)} bases imitate {teacher}. Imitation data: {kinds}."
 
