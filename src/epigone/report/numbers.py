@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from epigone.records import Axis, Estimate
+from epigone.records import Estimate
 
 __all__ = ["interval_text", "number_text", "share_text", "tokens_text"]
 
@@ -38,8 +38,3 @@ def tokens_text(tokens: int | None) -> str:
         if tokens >= size:
             return f"{tokens / size:.3g}{unit}"
     return str(tokens)
-
-
-def unit_of(axes: dict[str, Axis], name: str) -> str:
-    """The unit of an axis by name; gap-closed shares and unknown names are shares."""
-    return axes[name].unit if name in axes else "share"
