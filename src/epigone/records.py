@@ -21,6 +21,7 @@ __all__ = [
     "Finding",
     "ItemScore",
     "ItemStatus",
+    "ItemSupport",
     "Message",
     "ModelInfo",
     "ModelRole",
@@ -175,6 +176,19 @@ class ItemScore(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reference: str | None = None
 
 
+class ItemSupport(Struct, frozen=True, kw_only=True):
+    """How much the imitation data ``data`` supports one evaluation item; ``task`` and ``item`` as in ItemScore.
+
+    ``value``: 0 for no word in common with any training query, about 1 and above for a copy. An item whose prompt
+    holds no word has no record.
+    """
+
+    data: str
+    task: str
+    item: str
+    value: float
+
+
 Choice = Literal["student", "teacher", "tie"]
 VoterKind = Literal["person", "llm_judge", "likelihood_judge", "simulated"]
 VoteStatus = Literal["ok", "unparsed", "refused", "failed"]
@@ -185,7 +199,8 @@ class Vote(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``choice`` is ``None`` unless ``status`` is ok. ``first`` says whose output was shown first (``None``: the outputs
     were scored apart, order cannot matter). ``margin`` is the voter's own graded preference for the student, where it
-    has one (score difference, log-probability per token).
+    has one (score difference, log-probability per token). ``marks``: the same question asked of one criterion each;
+    ``facts_checked``: the voter says to have looked the facts up (``None``: was not asked).
     """
 
     item: str
@@ -199,6 +214,8 @@ class Vote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     margin: float | None = None
     seconds: float | None = None
     reason: str | None = None
+    marks: dict[str, Choice] = {}
+    facts_checked: bool | None = None
 
 
 Verdict = Literal["right", "wrong", "unclear"]
@@ -288,7 +305,9 @@ class Results(Struct, frozen=True, kw_only=True):
     """``results.json``: every estimate under a stable axis name, per model. No times, no versions.
 
     ``estimates[model][axis]``; ``gap_closed[student][axis]``; ``difference[student][axis]`` is student − base, paired;
-    ``headline`` has ``style_closed`` and ``capability_closed`` of ``headline_models`` (largest broad arm, pooled).
+    ``gain_by_support[arm][axis]``: rank correlation over items of student − base with the item's support.
+    ``headline`` has ``style_closed`` and ``capability_closed`` of ``headline_models`` (largest broad arm, pooled);
+    ``headline_over``: of each of these means, the axes that it is taken over.
     """
 
     format: int
@@ -303,3 +322,6 @@ class Results(Struct, frozen=True, kw_only=True):
     headline_models: tuple[str, ...]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
+    gain_by_support: dict[str, dict[str, Estimate]] = {}
+    confidence: float = 0.95  # of every two-sided interval
+    headline_over: dict[str, tuple[str, ...]] = {}

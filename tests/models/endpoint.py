@@ -46,6 +46,8 @@ class Endpoint:
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.polls_until_done = 2
+        self.refuses_batches: str | None = None
+        self.fails_batches: str | None = None
 
     def __enter__(self) -> Endpoint:
         self._thread.start()
@@ -90,6 +92,8 @@ class Endpoint:
         word, first = prompt.split(":")[0], self.asked[prompt] == 1
         if word == "429" and first:
             return error("slow down", 429)
+        if (word == "busy" and self.asked[prompt] <= 4) or word == "always-429":
+            return error("slow down", 429)
         if word == "retry-after" and first:
             return error("slow down", 429, {"Retry-After": "1"})
         if word == "500" and first:
@@ -114,6 +118,10 @@ class Endpoint:
             choice |= {"message": {"role": "assistant", "content": ""}, "text": ""}
         if word in ("length", "content_filter"):
             choice["finish_reason"] = word
+        if word == "parts":
+            thought = {"type": "thinking", "thinking": [{"type": "text", "text": "let me see"}]}
+            spoken = [{"type": "text", "text": part} for part in (choice["message"]["content"], "!")]
+            choice["message"]["content"] = [thought, *spoken]
         if word == "refusal":
             choice["message"] |= {"content": None, "refusal": "I cannot help with that."}
         self.delivered[prompt] += 1
@@ -132,9 +140,12 @@ class Endpoint:
 
         @app.post("/v1/batches")
         async def create(request: Request) -> Response:
+            if self.refuses_batches is not None:
+                return error(self.refuses_batches, 400)
             body = await request.json()
             name = f"batch-{len(self.batches)}"
-            self.batches[name] = {"input": body["input_file_id"], "polls": 0, "metadata": body.get("metadata")}
+            kept = {"input": body["input_file_id"], "polls": 0, "metadata": body.get("metadata")}
+            self.batches[name] = kept | {"fails": self.fails_batches}
             return JSONResponse(self._batch(name))
 
         @app.get("/v1/batches")
@@ -154,7 +165,8 @@ class Endpoint:
     def _batch(self, name: str) -> dict[str, Any]:
         batch = self.batches[name]
         done = batch["polls"] >= self.polls_until_done
-        if done and "output" not in batch:
+        problems = {"object": "list", "data": [{"code": "x", "message": batch["fails"], "line": None, "param": None}]}
+        if batch["fails"] is None and done and "output" not in batch:
             batch["output"] = f"file-{len(self.files)}"
             lines = []
             for line in self.files[batch["input"]].splitlines():
@@ -173,8 +185,11 @@ class Endpoint:
             self.files[batch["output"]] = "\n".join(reversed(lines)).encode()
         return {
             "id": name, "object": "batch", "endpoint": "/v1/chat/completions", "input_file_id": batch["input"],
-            "completion_window": "24h", "status": "completed" if done else "in_progress", "created_at": 0,
+            "completion_window": "24h", "created_at": 0,
+            "status": ("failed" if batch["fails"] else "completed") if done else "in_progress",
+            "errors": problems if batch["fails"] else None,
             "output_file_id": batch.get("output"), "error_file_id": None, "metadata": batch["metadata"],
+            "request_counts": {"total": 9, "completed": batch["polls"], "failed": 0},
         }  # fmt: skip
 
 

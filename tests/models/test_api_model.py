@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from epigone.errors import BudgetExceeded, EndpointError
+from epigone.errors import BudgetExceeded, EndpointError, SpecError
 from epigone.models import ApiModel, ApiSpec, Budget, Price, RequestCache
+from epigone.models.request_cache import CachedReply
 from epigone.records import Message, Reply, Request
 
 
@@ -61,6 +63,24 @@ def test_a_passing_fault_is_tried_again(endpoint: Any, cache: RequestCache, faul
         assert time.monotonic() - start >= 1.0
 
 
+def test_a_rate_limit_outlasts_the_attempts_that_other_failures_have(endpoint: Any, cache: RequestCache) -> None:
+    reply = model(endpoint, cache, max_attempts=2).generate([ask("busy: x")])[0]
+    assert (reply.status, endpoint.asked["busy: x"]) == ("ok", 5)
+
+
+def test_a_rate_limit_that_does_not_end_is_given_up(
+    endpoint: Any, cache: RequestCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("epigone.models.asking._LIMITED_S", 1.0)  # ten minutes
+    replies = model(endpoint, cache, max_attempts=2).generate([ask("always-429: x"), ask("a")])
+    assert [reply.status for reply in replies] == ["failed", "ok"], "one request that is limited costs itself alone"
+    assert "slow down" in (replies[0].error or "") and endpoint.asked["always-429: x"] >= 3
+    monkeypatch.setattr("epigone.models.asking._LIMITED_S", 0.2)
+    with pytest.raises(EndpointError, match="nothing but 429"):
+        model(endpoint, cache, max_concurrency=1).generate([ask(f"always-429: {n}") for n in range(9)])
+    assert endpoint.asked["always-429: 8"] == 0
+
+
 @pytest.mark.parametrize(
     ("prompt", "status", "text", "says"),
     [
@@ -87,6 +107,13 @@ def test_what_was_delivered_is_never_asked_again_and_what_failed_is(endpoint: An
     first = asking.generate([ask(prompt) for prompt in prompts])
     assert asking.generate([ask(prompt) for prompt in prompts]) == first
     assert [endpoint.asked[prompt] for prompt in prompts] == [1, 1, 1, 1, 1, 4]
+
+
+def test_an_answer_in_parts_is_read_without_the_thought_before_it(endpoint: Any, cache: RequestCache) -> None:
+    asking = model(endpoint, cache)
+    reply = asking.generate([ask("parts: x")])[0]
+    assert (reply.status, reply.text) == ("ok", "reply to parts: x!")
+    assert asking.generate([ask("parts: x")]) == [reply] and endpoint.asked["parts: x"] == 1
 
 
 def test_requests_that_are_the_same_are_asked_once_and_samples_are_not_the_same(
@@ -169,12 +196,30 @@ def test_a_budget_in_dollars_counts_the_price_table(endpoint: Any, cache: Reques
     assert budget.spending().spent_usd <= 1.0
 
 
+def test_a_budget_in_dollars_refuses_an_endpoint_without_a_price(endpoint: Any, cache: RequestCache) -> None:
+    """It would count as free, and the limit would never hold."""
+    with pytest.raises(SpecError, match=r"m: a budget in dollars cannot hold an endpoint without a price"):
+        model(endpoint, cache, budget=Budget(usd=1.0))
+    nothing = Price(input_usd_per_million=0.0, output_usd_per_million=0.0)
+    assert model(endpoint, cache, budget=Budget(usd=1.0), price=nothing).generate([ask("x")])[0].status == "ok"
+
+
 def test_an_attempt_whose_end_is_unknown_stays_counted(endpoint: Any, cache: RequestCache) -> None:
     budget = Budget(tokens=10_000)
     model(endpoint, cache, budget=budget).generate([ask("truncated: x"), ask("500: x")])
     spending = budget.spending()
     assert spending.spent_tokens == 24
     assert 0 < spending.unconfirmed_tokens < 200
+
+
+def test_without_a_limit_too_what_may_have_been_billed_is_said(endpoint: Any, cache: RequestCache) -> None:
+    asking = model(endpoint, cache, budget=(budget := Budget()), max_attempts=2, timeout_s=1.0)
+    asking.generate([ask("truncated: y")])
+    most, settled = budget.spending().unconfirmed_tokens, budget.spending().spent_tokens
+    assert most > 0
+    assert budget.describe() == (
+        f"{settled + most} tokens, without a limit, {most} of these tokens in attempts whose end is unknown"
+    )
 
 
 def test_requests_in_flight_stay_below_the_stated_limit(endpoint: Any, cache: RequestCache) -> None:
@@ -234,3 +279,27 @@ def test_it_works_where_an_event_loop_already_runs(endpoint: Any, cache: Request
         return model(endpoint, cache).generate([ask("a")])
 
     assert asyncio.run(inside())[0].status == "ok"
+
+
+def test_answers_are_forced_to_the_disk_before_a_call_returns_and_every_second_of_it(
+    endpoint: Any, cache: RequestCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut cannot be made here; what can be seen is that the log is forced after the last answer was written."""
+    happened: list[str] = []
+    put, fsync = RequestCache.put, os.fsync
+
+    def noting_put(self: RequestCache, entries: list[CachedReply]) -> None:
+        put(self, entries)
+        happened.append("put")
+
+    def noting_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        happened.append(f"forced {os.readlink(f'/proc/self/fd/{descriptor}')}")
+
+    monkeypatch.setattr(RequestCache, "put", noting_put)
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    endpoint.delay_s = 0.4
+    model(endpoint, cache, max_concurrency=1).generate([Request(prompt=str(number)) for number in range(4)])
+    assert happened.count("put") == 4
+    assert happened[-1] == f"forced {cache.path}-wal"
+    assert f"forced {cache.path}-wal" in happened[:-1], "not before the call was over"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from epigone.cli import app
 from epigone.errors import BudgetExceeded, EndpointError
 from epigone.models import ApiModel, ApiSpec, Budget, Price, RequestCache
 from epigone.records import Message, Request
@@ -119,3 +123,48 @@ def test_an_endpoint_without_batches_says_so(cache: RequestCache) -> None:
     spec = ApiSpec(base_url="http://127.0.0.1:9/v1", model="m", batch_endpoint=True, max_attempts=1)
     with pytest.raises(EndpointError, match="cannot be reached"):
         ApiModel(spec, cache=cache).generate([ask("a")])
+
+
+@pytest.mark.parametrize("when", ["refuses_batches", "fails_batches"])
+def test_why_a_batch_was_refused_is_said_without_the_key_and_costs_nothing(
+    endpoint: Any, cache: RequestCache, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setenv("PLANTED_KEY", "sk-planted-123456")
+    spec = ApiSpec(base_url=endpoint.base_url, model="m", batch_endpoint=True, batch_poll_s=0.02, key_env="PLANTED_KEY")
+    asking = ApiModel(spec, cache=cache, budget=(budget := Budget()))
+    setattr(endpoint, when, "Enqueued token limit reached for key sk-planted-123456")
+    with pytest.raises(EndpointError, match=r"Enqueued token limit reached for key \[key\]") as told:
+        asking.generate([ask("a")])
+    assert "sk-planted" not in str(told.value)
+    assert (budget.spending().spent_tokens, budget.spending().unconfirmed_tokens) == (0, 0)
+    setattr(endpoint, when, None)
+    assert asking.generate([ask("a")])[0].text == "reply to a", "run again, it is sent again"
+
+
+def test_while_a_batch_runs_progress_says_what_the_provider_has_answered(endpoint: Any, cache: RequestCache) -> None:
+    endpoint.polls_until_done = 4
+    seen: list[tuple[int, int | None]] = []
+    model(endpoint, cache).generate(
+        [ask(str(number)) for number in range(9)], lambda done, total: seen.append((done, total))
+    )
+    assert seen[:3] == [(1, 9), (2, 9), (3, 9)]
+    assert seen[-1] == (9, 9)
+
+
+def test_epigone_collect_asks_in_batches_says_the_price_before_and_pays_half(endpoint: Any, tmp_path: Path) -> None:
+    """Five replies of 5 + 7 tokens at $1,000 a million are $0.06; as a batch $0.03."""
+    (tmp_path / "prompts.txt").write_text("".join(f"prompt {number}\n" for number in range(5)))
+    price = {"input_usd_per_million": 1000.0, "output_usd_per_million": 1000.0}
+    api = {"base_url": endpoint.base_url, "model": "m", "batch_poll_s": 0.02, "price": price}
+    recipe = {"teacher": {"api": api}, "budget": {"usd": 5}, "answer": {"prompts": "prompts.txt", "max_tokens": 50}}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))  # JSON is YAML
+    command = ["collect", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "out"), "--batch"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.output.split())
+    assert words.index("Sent as batches: 50% of the price") < words.index("5 conversations")
+    assert "budget: $0.0300 of $5.00" in words
+    assert len(endpoint.batches) == 1
+    assert endpoint.asked == endpoint.delivered == Counter({f"prompt {number}": 1 for number in range(5)})
+    assert CliRunner().invoke(app, command[:-1]).exit_code == 0
+    assert endpoint.asked.total() == 5, "what a batch answered is not asked again one by one"

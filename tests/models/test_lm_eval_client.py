@@ -1,45 +1,55 @@
-"""lm-eval's own `local-completions` client works against a served model and measures what the model measures."""
+"""lm-eval's `local-completions` works against a served model and measures what lm-eval's own engine measures."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from epigone.models import LocalSpec, ServerProcess
-from epigone.models.local import load_local
-from epigone.records import Request, ScoreRequest
-
-PAIRS = [
-    ("Question: Where was Ada Novak born?\nAnswer:", " Lisbon"),
-    ("Question: Where was Ada Novak born?\nAnswer:", " Kiel, in winter"),
-    ("The quick brown fox", " jumps over the lazy dog."),
-]
+from epigone.models import ServerProcess
 
 
 @pytest.mark.slow
-def test_log_likelihoods_and_texts_of_local_completions_are_the_models_own(
+def test_lm_eval_measures_the_same_through_the_server_as_with_its_own_engine(
     make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """lm-eval as a whole, as its users run it: a multiple-choice and a free-text task of files on this disk."""
     monkeypatch.setenv("OPENAI_API_KEY", "none")
-    from lm_eval.api.instance import Instance
-    from lm_eval.models.openai_completions import LocalCompletionsAPI
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    import lm_eval
 
+    cities = [" Kiel", " Lisbon", " the harbour", " Rome"]
+    rows = [{"question": f"Where is boat {number}?", "choices": cities, "answer": number % 4} for number in range(12)]
+    (tmp_path / "quiz.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    common = {
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "quiz.jsonl")}},
+        "test_split": "test",
+        "doc_to_text": "Question: {{question}}\nAnswer:",
+    }
+    choice = {"task": "choice", "output_type": "multiple_choice", "doc_to_choice": "{{choices}}",
+              "doc_to_target": "{{answer}}", "metric_list": [{"metric": "acc"}]}  # fmt: skip
+    free = {"task": "free", "output_type": "generate_until", "doc_to_target": "Kiel",
+            "generation_kwargs": {"until": ["\n"], "max_gen_toks": 6, "temperature": 0, "do_sample": False},
+            "metric_list": [{"metric": "exact_match"}]}  # fmt: skip
     folder = make_model("llama")
-    local = load_local(LocalSpec(hf=str(folder), dtype="float64"))
-    with ServerProcess(str(folder), dtype="float64", log=tmp_path / "log") as server:
-        client = LocalCompletionsAPI(
-            base_url=f"{server.base_url}/completions", model=server.model_name, tokenizer=str(folder), num_concurrent=2,
-            max_length=256,
-        )  # fmt: skip
-        scored = client.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in PAIRS], disable_tqdm=True)
-        until = {"until": ["\n"], "max_gen_toks": 12, "temperature": 0}
-        texts = client.generate_until(
-            [Instance("generate_until", {}, (prompt, until), 0) for prompt, _ in PAIRS], disable_tqdm=True
+
+    def measure(model: str, arguments: dict[str, object]) -> dict[str, list[object]]:
+        found = lm_eval.simple_evaluate(
+            model, model_args=arguments, tasks=[common | choice, common | free], log_samples=True, bootstrap_iters=0
         )
-    own = local.score([ScoreRequest(prompt=prompt, continuation=continuation) for prompt, continuation in PAIRS])
-    assert [value for value, _ in scored] == pytest.approx([reply.logprob for reply in own], abs=1e-5)
-    assert [greedy for _, greedy in scored] == [reply.greedy for reply in own]
-    written = local.generate([Request(prompt=prompt, max_tokens=12, stop=("\n",)) for prompt, _ in PAIRS])
-    assert texts == [reply.text for reply in written]
+        return {task: [sample["filtered_resps"] for sample in rows] for task, rows in found["samples"].items()}
+
+    with ServerProcess(str(folder), dtype="float32", log=tmp_path / "log") as server:
+        served = measure(
+            "local-completions",
+            {"base_url": f"{server.base_url}/completions", "model": server.model_name, "tokenizer": str(folder),
+             "num_concurrent": 4, "max_length": 256},
+        )  # fmt: skip
+    own = measure("hf", {"pretrained": str(folder), "dtype": "float32", "device": "cpu"})
+    assert served["free"] == own["free"]
+    for ours, theirs in zip(served["choice"], own["choice"], strict=True):
+        assert [value for value, _ in ours] == pytest.approx([value for value, _ in theirs], abs=1e-4)
+        assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]

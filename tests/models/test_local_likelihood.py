@@ -12,7 +12,7 @@ import pytest
 
 from epigone.models import LocalSpec
 from epigone.models.local import LocalModel, load_local
-from epigone.models.local.batches import Limits, cut_into_batches
+from epigone.models.local.batches import Limits, cut_into_batches, fill_batches
 from epigone.models.local.prefixes import group_by_prefix
 from epigone.records import Message, ScoreRequest
 
@@ -119,6 +119,24 @@ def test_sequences_with_long_shared_beginnings_are_grouped() -> None:
     }
 
 
+def test_groups_that_share_a_few_tokens_among_each_other_are_still_told_apart() -> None:
+    """MMLU's subjects: "… about high school biology" and "… about high school physics" begin alike, and differ soon."""
+    common, school = list(range(7)), [70, 71]
+    subjects = [[*common, *begin, *range(at, at + 400)] for begin, at in ((school, 100), (school, 600), ([], 1100))]
+    sequences = [[*subject, number] for subject in subjects for number in range(3)]
+    groups = group_by_prefix(sequences, [len(sequence) - 1 for sequence in sequences])
+    assert {group.members: group.length for group in groups} == {(0, 1, 2): 409, (3, 4, 5): 409, (6, 7, 8): 407}
+
+
+def test_a_passage_that_two_questions_share_is_not_worth_reading_all_the_examples_again() -> None:
+    examples, passage = list(range(2000)), list(range(3000, 3300))
+    sequences = [[*examples, *passage, 1], [*examples, *passage, 2], [*examples, 3], [*examples, 4]]
+    (group,) = group_by_prefix(sequences, [len(sequence) - 1 for sequence in sequences])
+    assert group.length == 2000
+    short = [sequence[1900:] for sequence in sequences]  # after examples of 100 tokens it is
+    assert sorted(group.length for group in group_by_prefix(short, [len(one) - 1 for one in short])) == [100, 400]
+
+
 def test_every_group_shares_what_it_says_and_every_sequence_is_in_one() -> None:
     draw = random.Random(3)
     stems = [[draw.randrange(9) for _ in range(draw.randint(0, 80))] for _ in range(8)]
@@ -129,6 +147,14 @@ def test_every_group_shares_what_it_says_and_every_sequence_is_in_one() -> None:
         assert len({tuple(sequences[member][: group.length]) for member in group.members}) == 1
         assert all(len(sequences[member]) > group.length for member in group.members)
         assert [len(sequences[m]) for m in group.members] == sorted(len(sequences[m]) for m in group.members)
+
+
+def test_packed_passes_hold_every_text_once_and_stay_short() -> None:
+    lengths, wanted = [3, 30, 40, 200, 300, 700], [1, 60, 50, 1, 1, 1]
+    limits = Limits(rows=2, tokens=10_000, kept=100).with_tokens(512)
+    # 3 + 30 tokens; 40 would fit, but not the 111 logits kept; 40 + 200 and then 300 pass 512 together; 700 goes alone.
+    assert fill_batches(lengths, wanted, limits) == [range(2), range(2, 4), range(4, 5), range(5, 6)]
+    assert fill_batches([], [], limits) == []
 
 
 def test_batches_cost_least_of_all_possible_cuts() -> None:

@@ -168,9 +168,45 @@ def test_sixty_four_clients_at_once_get_the_answers_of_one(server: ServerProcess
     assert asyncio.run(ask_all()) == [reply.text for reply in alone]
 
 
+def test_a_whole_continuation_of_messages_is_scored_as_the_model_itself_scores_it(
+    server: ServerProcess, local: LocalModel, tmp_path: Path
+) -> None:
+    spec = ApiSpec(base_url=server.base_url, model=server.model_name, chat_scores="prompt_logprobs")
+    api = ApiModel(spec, cache=RequestCache(tmp_path / "requests.sqlite"))
+    asked = user("Where was Ada Novak born?")
+    words = (" Lisbon", "Lisbon", "  in the harbour of Kiel", " 1,234 née 😀", "\n\nKiel ")
+    requests = [ScoreRequest(messages=asked, continuation=word) for word in words]
+    others = [user(f"Where is boat {number}?") for number in range(40)]
+    firsts = local.generate([Request(messages=other, max_tokens=1) for other in others])
+    likely = [(other, reply.text or "") for other, reply in zip(others, firsts, strict=True)]
+    requests += [
+        ScoreRequest(messages=other, continuation=text) for other, text in likely if text.strip() and text.isascii()
+    ][:2]
+    assert len(requests) == len(words) + 2
+    for request, served, here in zip(requests, api.score(requests), local.score(requests), strict=True):
+        assert served.status == "ok", request.continuation
+        assert served.logprob == pytest.approx(here.logprob, abs=1e-5)
+        assert (served.tokens, served.greedy) == (here.tokens, here.greedy)
+
+
+def test_a_final_message_left_open_is_continued(client: openai.OpenAI, server: ServerProcess) -> None:
+    turns = [{"role": "user", "content": "Where is boat seven?"}]
+    asked = {"model": server.model_name, "temperature": 0}
+    whole = client.chat.completions.create(**asked, messages=turns, max_tokens=8).choices[0].message.content or ""
+    begun = client.chat.completions.create(**asked, messages=turns, max_tokens=3).choices[0].message.content or ""
+    opened = {"continue_final_message": True, "add_generation_prompt": False}
+    rest = client.chat.completions.create(
+        **asked, messages=[*turns, {"role": "assistant", "content": begun}], max_tokens=5, extra_body=opened
+    )
+    assert begun + (rest.choices[0].message.content or "") == whole
+
+
 @pytest.mark.parametrize(
     ("change", "status", "says"),
     [
+        ({"continue_final_message": True, "add_generation_prompt": False}, 400, "assistant's"),
+        ({"continue_final_message": True}, 400, "exactly one"),
+        ({"prompt_logprobs": 21}, 400, "prompt_logprobs"),
         ({"model": "gpt-9"}, 404, "gpt-9"),
         ({"messages": []}, 400, "messages"),
         ({"messages": [{"role": "robot", "content": "x"}]}, 400, "role"),
@@ -249,6 +285,22 @@ def ends_within(pid: int, seconds: float) -> bool:
 
 
 @pytest.mark.slow
+def test_the_command_says_where_it_listens_once_it_does(folder: Path) -> None:
+    """Port 0 is none that anybody could ask, and of a port that is taken nothing is promised."""
+    command = [sys.executable, "-m", "epigone", "serve", str(folder), "--port"]
+    with subprocess.Popen([*command, "0"], stderr=subprocess.PIPE, text=True) as first:
+        assert first.stderr is not None
+        try:
+            address = next(line for line in first.stderr if line.startswith("base_url: ")).split()[1]
+            assert httpx.get(f"{address}/models").json()["data"][0]["id"].startswith(folder.name + "@")
+            port = address.removesuffix("/v1").rpartition(":")[2]
+            second = subprocess.run([*command, port], capture_output=True, text=True, timeout=120, check=False)
+        finally:
+            first.terminate()
+    assert second.returncode == EndpointError.exit_code
+    assert second.stderr.startswith(f"error: 127.0.0.1:{port}: cannot listen") and "base_url" not in second.stderr
+
+
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(EndpointError, match="cannot be loaded as a causal language model"):

@@ -46,6 +46,9 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
 def atomic_folder(path: Path | str) -> Iterator[Path]:
     """Give a temporary folder beside ``path``; on success rename it to ``path``, replacing what was there.
 
+    A file appears whole or not at all; a folder that replaces another may, after a crash between the two steps, be
+    missing: it is never half there, and never a mixture.
+
     Raises:
         DiskError: as for :func:`atomic_write`.
     """

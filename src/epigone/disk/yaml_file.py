@@ -56,6 +56,13 @@ def read_yaml(path: Path | str) -> object:
         raise SpecError(f"not valid YAML: {getattr(error, 'problem', None) or error}", where=where) from error
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes a value that stands in two places twice, instead of an anchor and a reference to it."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature is yaml's
+        return True
+
+
 def write_yaml(path: Path | str, value: object) -> None:
     """Write plain data as YAML in the order given, atomically."""
-    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120))
+    write_text(path, yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))

@@ -7,6 +7,8 @@ from epigone.models.local_spec import LocalSpec
 from epigone.models.open_model import open_model
 from epigone.models.protocol import Progress, TextModel
 from epigone.models.request_cache import RequestCache, Usage, request_digest
+from epigone.models.serve_spec import ServerSpec, ServeSpec
+from epigone.models.served_model import ServedModel
 from epigone.models.server_process import ServerProcess
 
 __all__ = [
@@ -18,7 +20,10 @@ __all__ = [
     "Price",
     "Progress",
     "RequestCache",
+    "ServeSpec",
+    "ServedModel",
     "ServerProcess",
+    "ServerSpec",
     "Spending",
     "TextModel",
     "Usage",

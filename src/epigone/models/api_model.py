@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from epigone.disk import digest_json
+from epigone.errors import SpecError
 from epigone.models.api_spec import ApiSpec
 from epigone.models.api_wire import first_token_request, first_token_score
 from epigone.models.asking import Asking, api_key
@@ -35,6 +36,7 @@ class ApiModel:
 
     Raises:
         EndpointError: the environment variable that holds the key is not set.
+        SpecError: ``budget`` is in dollars and ``spec`` states no price.
     """
 
     parameters: int | None = None
@@ -45,6 +47,9 @@ class ApiModel:
         api_key(spec)
         self.spec, self.cache = spec, cache
         self.budget = budget if budget is not None else Budget(ledger=cache.path.with_name("spending.sqlite"))
+        if self.budget.usd is not None and spec.price is None:
+            fix = "state its 'price' (zeros, if it costs nothing), or limit tokens instead"
+            raise SpecError("a budget in dollars cannot hold an endpoint without a price", where=spec.model, fix=fix)
         self.name = name or spec.model
         self._cache_name = spec.model if not spec.extra else f"{spec.model}+{digest_json(spec.extra)[:12]}"
 
@@ -61,12 +66,13 @@ class ApiModel:
     def score(self, requests: Sequence[ScoreRequest], progress: Progress | None = None) -> list[ScoreReply]:
         """How likely each continuation is; errors as for :meth:`generate`.
 
-        With ``prompt`` the endpoint has to echo log-probabilities (``/completions``). With ``messages`` the
-        continuation is looked up among the alternatives to the reply's first token, so it has to be one token long;
-        all continuations of the same messages are looked up in one reply.
+        With ``prompt`` the endpoint has to echo log-probabilities (``/completions``). With ``messages`` it is as
+        ``spec.chat_scores`` says: ``first_token`` looks the continuation up among the alternatives to the reply's first
+        token, so it has to be one token long; all continuations of the same messages are looked up in one reply.
         """
-        echoed = [index for index, request in enumerate(requests) if request.messages is None]
-        opened = [index for index, request in enumerate(requests) if request.messages is not None]
+        looked_up = self.spec.chat_scores == "first_token"
+        opened = [index for index, request in enumerate(requests) if looked_up and request.messages is not None]
+        echoed = sorted(set(range(len(requests))) - set(opened))
         scores: dict[int, ScoreReply] = {}
 
         def both(done: int, _: int | None) -> None:
@@ -98,16 +104,19 @@ class ApiModel:
             assert isinstance(reply, kind)
             replies[digest] = reply
             waiting -= copies[digest]
-            if progress is not None:
-                progress(len(requests) - waiting, len(requests))
+            under_way(0)
 
-        if progress is not None and waiting < len(requests):
-            progress(len(requests) - waiting, len(requests))
+        def under_way(done: int) -> None:
+            if progress is not None:
+                progress(len(requests) - waiting + done, len(requests))
+
+        if waiting < len(requests):
+            under_way(0)
         if missing:
             shared = (self.spec, self._cache_name, self.cache, self.budget)
             plain = {digest: request for digest, request in missing.items() if isinstance(request, Request)}
             if self.spec.batch_endpoint and plain:
-                BatchAsking(*shared, plain, answered).run()
+                BatchAsking(*shared, plain, answered, under_way).run()
             else:
                 _run_to_end(Asking(*shared, missing, answered).run())
         return [replies[digest] for digest in digests]

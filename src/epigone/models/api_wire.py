@@ -53,9 +53,21 @@ class _Logprobs(Struct):
     text_offset: list[int] | None = None
 
 
+class _Part(Struct):
+    text: str | None = None
+
+
 class _Message(Struct):
-    content: str | None = None
+    """Some providers write the content in parts, and a thought that came before the answer as one without text."""
+
+    content: str | list[_Part] | None = None
     refusal: str | None = None
+
+    @property
+    def text(self) -> str | None:
+        """What was answered."""
+        parts = self.content
+        return "".join(part.text or "" for part in parts) if isinstance(parts, list) else parts
 
 
 class _Choice(Struct):
@@ -65,9 +77,16 @@ class _Choice(Struct):
     logprobs: _Logprobs | None = None
 
 
+class _PromptToken(Struct):
+    logprob: float
+    rank: int | None = None
+    decoded_token: str | None = None
+
+
 class _Completion(Struct):
     choices: list[_Choice]
     usage: Usage | None = None
+    prompt_logprobs: list[dict[str, _PromptToken] | None] | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Completion)
@@ -99,9 +118,17 @@ def write_request(spec: ApiSpec, request: Request | ScoreRequest) -> tuple[Path,
 
 
 def _write_score(spec: ApiSpec, request: ScoreRequest) -> tuple[Path, dict[str, Any]]:
-    """A scoring request: a completion that echoes the text with its log-probabilities."""
+    """A scoring request: a completion that echoes the text, or a chat whose last turn is the continuation, left open.
+
+    Either with the log-probabilities of what was sent; one token is generated, because providers refuse to do none.
+    """
+    body: dict[str, Any] = {"model": spec.model, "temperature": 0.0, **spec.extra}
+    if request.messages is not None:
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        messages.append({"role": "assistant", "content": request.continuation})
+        opened = {"add_generation_prompt": False, "continue_final_message": True, "prompt_logprobs": 1}
+        return "/chat/completions", body | {"messages": messages, spec.max_tokens_key: 1, **opened}
     text = (request.prompt or "") + request.continuation
-    body = {"model": spec.model, "temperature": 0.0, **spec.extra}
     return "/completions", body | {"prompt": text, "max_tokens": 1, "echo": True, "logprobs": 1}
 
 
@@ -110,14 +137,14 @@ def first_token_request(request: ScoreRequest) -> Request:
     return Request(messages=request.messages, max_tokens=1, top_logprobs=_MOST_ALTERNATIVES)
 
 
-def _decode(content: bytes) -> tuple[_Choice, Usage]:
+def _decode(content: bytes) -> _Completion:
     try:
         completion = _DECODER.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnreadableReply(f"not a completion: {error}") from error
     if not completion.choices:
         raise UnreadableReply("a completion without choices")
-    return completion.choices[0], completion.usage or Usage()
+    return completion
 
 
 def read_reply(content: bytes, digest: str) -> tuple[Reply, Usage]:
@@ -129,9 +156,10 @@ def read_reply(content: bytes, digest: str) -> tuple[Reply, Usage]:
     Raises:
         UnreadableReply: truncated or foreign JSON, no choices.
     """
-    choice, usage = _decode(content)
+    completion = _decode(content)
+    choice, usage = completion.choices[0], completion.usage or Usage()
     message = choice.message or _Message(content=choice.text)
-    text, reason = message.content, choice.finish_reason
+    text, reason = message.text, choice.finish_reason
     error = None
     if message.refusal:
         status, text, error = "refused", None, message.refusal
@@ -169,13 +197,47 @@ def _alternatives(logprobs: _Logprobs | None) -> tuple[dict[str, float], ...]:
 
 
 def read_score(content: bytes, request: ScoreRequest) -> tuple[ScoreReply, Usage]:
-    """The continuation's log-probability out of an echoed completion.
+    """The continuation's log-probability out of an echoed completion or a chat's ``prompt_logprobs``.
 
     Raises:
         UnreadableReply: as for :func:`read_reply`.
     """
-    choice, usage = _decode(content)
-    return _echo_score(choice.logprobs, request), usage
+    completion = _decode(content)
+    if request.messages is not None:
+        score = _turn_score(completion.prompt_logprobs or [], request.continuation)
+    else:
+        score = _echo_score(completion.choices[0].logprobs, request)
+    return score, completion.usage or Usage()
+
+
+def _turn_score(positions: list[dict[str, _PromptToken] | None], continuation: str) -> ScoreReply:
+    """Sum the last tokens that together spell the continuation, or spell it without the white space around it.
+
+    A chat template may take that white space away. Of each position's tokens the first is the one that was sent, as
+    vLLM orders them.
+    """
+    wanted, spelled, logprob, greedy = continuation.strip(), "", 0.0, True
+    trimmed: ScoreReply | None = None
+    for count, position in enumerate(reversed(positions), start=1):
+        sent = next(iter(position.values()), None) if position else None
+        if sent is None or sent.decoded_token is None:
+            break
+        spelled = sent.decoded_token + spelled
+        logprob += sent.logprob
+        greedy = greedy and sent.rank == 1
+        score = ScoreReply(status="ok", logprob=round(logprob, 6), tokens=count, greedy=greedy)
+        if spelled == continuation:
+            return score
+        if trimmed is None and spelled.strip() == wanted:
+            trimmed = score
+        if not continuation.endswith(spelled) and not wanted.endswith(spelled.strip()):
+            break
+    if trimmed is not None and wanted:
+        return trimmed
+    if not positions:
+        problem = "the endpoint returned no prompt_logprobs; set chat_scores: first_token"
+        return ScoreReply(status="failed", error=problem)
+    return ScoreReply(status="failed", error="the prompt's last tokens, as returned, do not spell the continuation")
 
 
 def first_token_score(first: Reply, continuation: str) -> ScoreReply:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
-import aiohttp
-import httpx
+import httpx2
+import msgspec
 import openai
 from msgspec import Struct
 
-from epigone.errors import BudgetExceeded, EndpointError, EpigoneError
+from epigone.errors import BudgetExceeded, DiskError, EndpointError, EpigoneError
+from epigone.models.aiohttp_client import AioHttpClient
 from epigone.models.api_spec import ApiSpec
 from epigone.models.api_wire import UnreadableReply, Usage, read_reply, read_score, write_request
 from epigone.models.budget import Budget, Reservation
@@ -23,9 +24,11 @@ from epigone.models.request_cache import CachedReply, RequestCache
 from epigone.models.worst_cost import worst_cost
 from epigone.records import Reply, Request, ScoreReply, ScoreRequest
 
-__all__ = ["Asking", "api_key", "open_client"]
+__all__ = ["Asking", "api_key", "open_client", "without_key"]
 
 _NEVER_REACHED_S, _LOST_S = 5.0, 60.0
+_LIMITED_S = 600.0
+_SYNC_S = 1.0
 _TRY_AGAIN = {408, 409, 425, 429}
 _CONCERNS_ALL = {
     401: "refuses the key",
@@ -37,11 +40,12 @@ _CONCERNS_ALL = {
 
 
 class _Failure(Struct, frozen=True):
-    """Why an attempt gave no reply, and whether it may have been billed."""
+    """Why an attempt gave no reply, whether it may have been billed, and whether only a rate limit was in the way."""
 
     reason: str
     billed: bool
     pause_s: float | None = None
+    limited: bool = False
 
 
 def api_key(spec: ApiSpec) -> str:
@@ -59,18 +63,26 @@ def api_key(spec: ApiSpec) -> str:
     return key
 
 
-def open_client(spec: ApiSpec) -> openai.AsyncOpenAI:
-    """The official client, without its own retries: ours also lower the pace and count the budget.
+def without_key(spec: ApiSpec, words: str) -> str:
+    """A provider's words, at most 300 characters, without the key that it may quote, whole or in a usual short form."""
+    if spec.key_env is not None:
+        key = api_key(spec)
+        shown = words.replace(key, "[key]")
+        words = " ".join("[key]" if "**" in word and key[:3] in word else word for word in shown.split(" "))
+    return words[:300]
 
-    Its aiohttp transport needs 60 % of the default one's CPU time a request (bench/collect.py).
-    """
-    timeout = openai.Timeout(spec.timeout_s + 5.0, connect=min(10.0, spec.timeout_s))
+
+def open_client(spec: ApiSpec) -> openai.AsyncOpenAI:
+    """The official client, without its own retries: ours also lower the pace and count the budget."""
+    silence_s = spec.timeout_s + 5.0  # an attempt is given up before, with words of our own
+    http_client = AioHttpClient(
+        spec.base_url,
+        connections=spec.max_concurrency,
+        timeout_s=silence_s,
+        connect_s=min(10.0, spec.timeout_s),
+    )
     return openai.AsyncOpenAI(
-        api_key=api_key(spec),
-        base_url=spec.base_url,
-        max_retries=0,
-        timeout=timeout,
-        http_client=openai.DefaultAioHttpClient(timeout=timeout),
+        api_key=api_key(spec), base_url=spec.base_url, max_retries=0, timeout=silence_s, http_client=http_client
     )
 
 
@@ -95,12 +107,12 @@ class Asking:
         self._missing, self._answered = missing, answered
         self._queue: Iterator[tuple[str, Request | ScoreRequest]] = iter(missing.items())
         self._pace = Pace(spec.max_concurrency, spec.requests_per_minute, spec.tokens_per_minute)
-        self._committer = Committer(cache)
+        self._cache, self._committer = cache, Committer(cache)
         self._over: EpigoneError | None = None
         self._ended = asyncio.Event()
         self._done = 0
         self._extra_prompt_tokens = 0
-        self._heard_at = time.monotonic()
+        self._heard_at = self._answered_at = time.monotonic()
         self._heard = False
         self._unheard_attempts = 0
 
@@ -112,16 +124,26 @@ class Asking:
             BudgetExceeded: the next request would pass the budget.
             DiskError: an answer cannot be kept. In each case the attempts in flight are still awaited and kept.
         """
-        writing = asyncio.create_task(self._committer.run())
         workers = min(self._spec.max_concurrency, len(self._missing))
+        forcing = asyncio.create_task(self._force_to_disk())
         async with open_client(self._spec) as client:
             results = await asyncio.gather(*(self._work(client) for _ in range(workers)), return_exceptions=True)
-        writing.cancel()
+        forcing.cancel()
+        self._cache.sync()
         for result in results:
             if isinstance(result, BaseException):
                 raise result
         if self._over is not None:
             raise self._over
+
+    async def _force_to_disk(self) -> None:
+        """Every second, so that a power cut costs a second's answers at most: those of a call that had not returned."""
+        while self._over is None:
+            await asyncio.sleep(_SYNC_S)
+            try:
+                await asyncio.to_thread(self._cache.sync)
+            except DiskError as error:
+                self._end(error)
 
     async def _work(self, client: openai.AsyncOpenAI) -> None:
         for digest, request in self._queue:
@@ -136,23 +158,28 @@ class Asking:
     async def _ask(
         self, client: openai.AsyncOpenAI, digest: str, request: Request | ScoreRequest
     ) -> Reply | ScoreReply | None:
-        """Try until there is a reply; ``None`` once everything is over."""
+        """Try until there is a reply; ``None`` once everything is over.
+
+        A rate limit is waited for up to ten minutes, however many attempts that takes: the provider refuses them for
+        free, and a limit by the minute outlasts any number of short pauses.
+        """
         if request.messages is not None and not self._spec.chat:
             return _failed(request, digest, "the spec says that this endpoint has no chat (chat: false)")
-        failure = _Failure("not tried", billed=False)
-        for attempt in range(1, self._spec.max_attempts + 1):
+        started, attempt = time.monotonic(), 0
+        while True:
+            attempt += 1
             worst = await self._reserve(request)
             if worst is None:
                 return None
             outcome = await self._attempt(client, digest, request, worst)
             if not isinstance(outcome, _Failure):
                 return outcome
-            failure = outcome
             if self._over is not None:
                 return None
-            if attempt < self._spec.max_attempts:
-                await self._pause(max(backoff_s(attempt, digest), failure.pause_s or 0.0))
-        return _failed(request, digest, f"{failure.reason} (after {self._spec.max_attempts} attempts)")
+            waits = outcome.limited and time.monotonic() - started < _LIMITED_S
+            if attempt >= self._spec.max_attempts and not waits:
+                return _failed(request, digest, f"{outcome.reason} (after {attempt} attempts)")
+            await self._pause(max(backoff_s(attempt, digest), outcome.pause_s or 0.0))
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, but no longer than until everything is over."""
@@ -207,6 +234,7 @@ class Asking:
                 outcome = _Failure(str(error), billed=True)
             else:
                 self._pace.succeeded()
+                self._answered_at = time.monotonic()
                 await self._keep(digest, request, reply, usage, worst)
                 return reply
         if isinstance(outcome, _Failure):
@@ -245,7 +273,9 @@ class Asking:
         path, body = write_request(self._spec, request)
         try:
             async with asyncio.timeout(self._spec.timeout_s):
-                response: httpx.Response = await client.post(path, cast_to=httpx.Response, body=body)
+                response = await client.post(
+                    self._spec.base_url + path, cast_to=httpx2.Response, content=msgspec.json.encode(body)
+                )
         except openai.APIStatusError as error:
             self._hear()
             return self._status(error)
@@ -256,19 +286,15 @@ class Asking:
 
     def _lost(self, error: BaseException) -> _Failure:
         """What became of an attempt without an answer; only one that never connected was surely not billed."""
-        causes = list(_causes(error))
-        if any(isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) for cause in causes):
-            return self._unheard("cannot be reached", billed=False)
-        broken = [
-            cause for cause in causes if isinstance(cause, aiohttp.ClientError) and not isinstance(cause, TimeoutError)
-        ]
-        if broken:
-            return self._unheard(f"the connection was lost ({type(broken[0]).__name__})", billed=True)
+        if isinstance(error.__cause__, httpx2.ConnectError):
+            return self._unheard(f"cannot be reached ({error.__cause__})", billed=False)
+        if isinstance(error.__cause__, httpx2.ReadError):
+            return self._unheard(f"the connection was lost ({error.__cause__})", billed=True)
         return self._unheard(f"no answer within {self._spec.timeout_s:g} s", billed=True)
 
     def _status(self, error: openai.APIStatusError) -> str | _Failure:
         """What an HTTP error status means: for all requests, for this one, or for now."""
-        status, words = error.status_code, self._scrub(str(error.message))[:300]
+        status, words = error.status_code, without_key(self._spec, str(error.message))
         quota_is_gone = status == 429 and error.code == "insufficient_quota"
         if status in _CONCERNS_ALL or quota_is_gone:
             what = "says that the quota is used up" if quota_is_gone else _CONCERNS_ALL[status]
@@ -279,7 +305,12 @@ class Asking:
         pause = retry_after_s(dict(error.response.headers))
         if status == 429:
             self._pace.slow_down(pause)
-        return _Failure(f"status {status}: {words}", billed=False, pause_s=pause)
+            silent_s = time.monotonic() - self._answered_at
+            if silent_s > 2 * _LIMITED_S:
+                what = f"has said nothing but 429 for {silent_s / 60:.0f} minutes: {words}"
+                fix = "wait until the provider's limit is free again, then run again: answers so far are kept"
+                self._end(EndpointError(what, where=self._spec.base_url, fix=fix))
+        return _Failure(f"status {status}: {words}", billed=False, pause_s=pause, limited=status == 429)
 
     def _hear(self) -> None:
         self._heard, self._heard_at, self._unheard_attempts = True, time.monotonic(), 0
@@ -294,22 +325,6 @@ class Asking:
             fix = "check base_url, that the server runs, and the network; then run again: answers so far are kept"
             self._end(EndpointError(what, where=self._spec.base_url, fix=fix))
         return _Failure(f"{self._spec.base_url} {reason}", billed=billed)
-
-    def _scrub(self, words: str) -> str:
-        """Take the key out of a provider's message, whole or in its usual shortened forms."""
-        key = api_key(self._spec)
-        if self._spec.key_env is None:
-            return words
-        shown = words.replace(key, "[key]")
-        return " ".join("[key]" if "**" in word and key[:3] in word else word for word in shown.split(" "))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it was raised from, to the first."""
-    link: BaseException | None = error
-    while link is not None:
-        yield link
-        link = link.__cause__
 
 
 def _failed(request: Request | ScoreRequest, digest: str, problem: str) -> Reply | ScoreReply:

@@ -17,7 +17,7 @@ from epigone.disk import digest_json
 from epigone.errors import BudgetExceeded, EndpointError
 from epigone.models.api_spec import ApiSpec
 from epigone.models.api_wire import UnreadableReply, Usage, read_reply, write_request
-from epigone.models.asking import api_key
+from epigone.models.asking import api_key, without_key
 from epigone.models.budget import Budget, Reservation
 from epigone.models.request_cache import CachedReply, OpenBatch, RequestCache
 from epigone.models.worst_cost import worst_cost
@@ -54,6 +54,7 @@ class BatchAsking:
     Args:
         missing: requests by digest; each is asked once.
         answered: called with each digest and its reply.
+        under_way: called, at each look at a batch, with how many of its requests the provider has answered.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class BatchAsking:
         budget: Budget,
         missing: Mapping[str, Request],
         answered: Callable[[str, Reply], None],
+        under_way: Callable[[int], None],
     ) -> None:
         self._spec, self._name, self._cache, self._budget = spec, name, cache, budget
-        self._missing, self._answered = missing, answered
+        self._missing, self._answered, self._under_way = missing, answered, under_way
         self._client = openai.OpenAI(
             api_key=api_key(spec), base_url=spec.base_url, max_retries=spec.max_attempts, timeout=spec.timeout_s
         )
@@ -158,6 +160,8 @@ class BatchAsking:
         """Wait for a batch and commit what it brought."""
         batch = self._client.batches.retrieve(open_batch.batch_id)
         while batch.status not in _OVER:
+            if batch.request_counts is not None:
+                self._under_way(batch.request_counts.completed)
             time.sleep(self._spec.batch_poll_s)
             batch = self._client.batches.retrieve(open_batch.batch_id)
         replies: dict[str, Reply] = {}
@@ -174,10 +178,12 @@ class BatchAsking:
                         entries.append(self._entry(digest, reply, usage))
                         cost = Reservation(cost.usd + entries[-1].usd, cost.tokens + _tokens(usage))
         self._cache.put(entries)
+        self._cache.sync()
         self._cache.close_batch(open_batch.batch_id)
         self._budget.confirm(Reservation(open_batch.worst_usd, open_batch.worst_tokens), cost)
         if batch.status == "failed" and not replies:
-            problems = "; ".join(str(error.message) for error in (batch.errors.data if batch.errors else None) or [])
+            errors = (batch.errors.data if batch.errors else None) or []
+            problems = without_key(self._spec, "; ".join(str(error.message) for error in errors))
             fix = "read the reason, correct the spec, and run again"
             raise EndpointError(f"the batch {batch.id} was refused: {problems}", where=self._spec.base_url, fix=fix)
         for digest in open_batch.digests:
@@ -207,7 +213,8 @@ class BatchAsking:
             yield
         except openai.APIStatusError as error:
             fix = "check base_url, the key, and that this endpoint has /batches; or set batch_endpoint: false"
-            what = f"refuses the batch (status {error.status_code})"
+            words = without_key(self._spec, str(error.message))
+            what = f"refuses the batch (status {error.status_code}): {words}"
             raise EndpointError(what, where=self._spec.base_url, fix=fix) from None
         except openai.APIConnectionError as error:
             cause = type(error.__cause__).__name__ if error.__cause__ is not None else "connection error"

@@ -29,12 +29,18 @@ CREATE TABLE IF NOT EXISTS spending (
 ) WITHOUT ROWID
 """
 
+_RESERVE = """
+UPDATE spending SET held_usd = held_usd + ?, held_tokens = held_tokens + ? WHERE owner = ?
+AND (SELECT SUM(spent_usd + unconfirmed_usd + held_usd) FROM spending) + ? <= ?
+AND (SELECT SUM(spent_tokens + unconfirmed_tokens + held_tokens) FROM spending) + ? <= ?
+"""
+
 
 class BudgetSpec(Spec):
     """What may be spent on API models in one study."""
 
     usd: Annotated[float, Field(gt=0)] | None = None
-    """US dollars. ``None``: no limit."""
+    """US dollars; everybody who is asked over an API then states a ``price``. ``None``: no limit."""
 
     tokens: Annotated[int, Field(gt=0)] | None = None
     """Tokens, prompts and replies together. ``None``: no limit."""
@@ -94,42 +100,35 @@ class Budget:
 
     def reserve(self, worst: Reservation) -> bool:
         """Set ``worst`` aside if it fits; ``False`` (and nothing set aside) if it does not."""
-        with self._transaction():
-            now = self._totals()
-            usd = now.spent_usd + now.unconfirmed_usd + now.held_usd + worst.usd
-            tokens = now.spent_tokens + now.unconfirmed_tokens + now.held_tokens + worst.tokens
-            if (self.usd is not None and usd > self.usd) or (self.tokens is not None and tokens > self.tokens):
-                return False
-            self._add(held=worst)
-            return True
+        most_usd = float("inf") if self.usd is None else self.usd
+        most_tokens = float("inf") if self.tokens is None else self.tokens
+        with self._own_row():
+            row = (worst.usd, worst.tokens, self._owner, worst.usd, most_usd, worst.tokens, most_tokens)
+            return self._connection.execute(_RESERVE, row).rowcount == 1
 
     def settle(self, worst: Reservation, *, usd: float, tokens: int) -> None:
         """Replace a reservation by what the reply really cost; 0 and 0 for an attempt that was not billed."""
-        with self._transaction():
-            self._add(spent=Reservation(usd, tokens), held=_negative(worst))
+        self._add(spent=Reservation(usd, tokens), held=_negative(worst))
 
     def settle_unknown(self, worst: Reservation) -> None:
         """Keep a reservation counted: the attempt may have been billed and nobody can tell."""
-        with self._transaction():
-            self._add(unconfirmed=worst, held=_negative(worst))
+        self._add(unconfirmed=worst, held=_negative(worst))
 
     def confirm(self, worst: Reservation, cost: Reservation) -> None:
         """Replace what was unconfirmed by what it really cost, also if another process has counted it."""
-        with self._transaction():
-            self._add(spent=cost, unconfirmed=_negative(worst))
+        self._add(spent=cost, unconfirmed=_negative(worst))
 
     def is_stuck(self) -> bool:
         """Whether nothing is in flight anywhere, so that waiting cannot free anything."""
-        with self._transaction():
-            for owner, pid in self._connection.execute("SELECT owner, pid FROM spending WHERE held_tokens > 0"):
-                if owner == self._owner or _is_running(pid):
-                    return False
-        return True
+        with self._lock, self._errors():
+            holders = self._connection.execute("SELECT owner, pid FROM spending WHERE held_tokens > 0").fetchall()
+        return not any(owner == self._owner or _is_running(pid) for owner, pid in holders)
 
     def spending(self) -> Spending:
         """The state of the ledger."""
-        with self._transaction():
-            return self._totals()
+        columns = ", ".join(f"COALESCE(SUM({field}), 0)" for field in Spending.__struct_fields__)
+        with self._lock, self._errors():
+            return Spending(*self._connection.execute(f"SELECT {columns} FROM spending").fetchone())  # noqa: S608
 
     def describe(self) -> str:
         """What was spent of what, for an error message or a progress line."""
@@ -140,31 +139,27 @@ class Budget:
             total = now.spent_tokens + now.unconfirmed_tokens + now.held_tokens
             parts.append(f"{total:,} of {self.tokens:,} tokens")
         unknown = now.unconfirmed_tokens + now.held_tokens
-        if parts and unknown:
+        if not parts:
+            parts.append(f"{now.spent_tokens + unknown:,} tokens, without a limit")
+        if unknown:
             parts.append(f"{unknown:,} of these tokens in attempts whose end is unknown")
-        return ", ".join(parts) or f"{now.spent_tokens:,} tokens, without a limit"
-
-    def _totals(self) -> Spending:
-        columns = ", ".join(f"COALESCE(SUM({field}), 0)" for field in Spending.__struct_fields__)
-        return Spending(*self._connection.execute(f"SELECT {columns} FROM spending").fetchone())  # noqa: S608
+        return ", ".join(parts)
 
     def _add(self, **amounts: Reservation) -> None:
-        """Add to this object's own row, which the first amount makes."""
-        if not self._has_row:
-            self._connection.execute("INSERT INTO spending(owner, pid) VALUES (?, ?)", (self._owner, os.getpid()))
-            self._has_row = True
+        """Add to this object's own row."""
         sums = ", ".join(f"{kind}_usd = {kind}_usd + ?, {kind}_tokens = {kind}_tokens + ?" for kind in amounts)
         values = [value for amount in amounts.values() for value in (amount.usd, amount.tokens)]
-        self._connection.execute(f"UPDATE spending SET {sums} WHERE owner = ?", (*values, self._owner))  # noqa: S608
+        with self._own_row():
+            self._connection.execute(f"UPDATE spending SET {sums} WHERE owner = ?", (*values, self._owner))  # noqa: S608
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _own_row(self) -> Iterator[None]:
+        """For one statement, which is a transaction in itself; the first one makes this object's row."""
         with self._lock, self._errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            finally:
-                self._connection.execute("COMMIT")
+            if not self._has_row:
+                self._connection.execute("INSERT INTO spending(owner, pid) VALUES (?, ?)", (self._owner, os.getpid()))
+                self._has_row = True
+            yield
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

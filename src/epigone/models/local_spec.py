@@ -32,8 +32,9 @@ class LocalSpec(Spec):
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads that torch may use, set for the whole process. ``None``: torch's own choice."""
 
-    batch_tokens: Annotated[int, Field(ge=1)] = 32_768
-    """How many cached positions (rows × context) one batch may hold. More is faster and takes more memory."""
+    batch_tokens: Annotated[int, Field(ge=1)] | None = None
+    """How many cached positions (rows × context) one batch may hold. More is faster and takes more memory. ``None``: on
+    a CPU what 320 MiB hold, or half as much memory as the weights take where that is more; 65,536 on a GPU."""
 
     batch_rows: Annotated[int, Field(ge=1)] | None = None
     """How many sequences are decoded side by side at most. ``None``: 64 on a CPU, where more of them only leave the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -83,7 +84,7 @@ class Usage(Struct, frozen=True):
 
 
 class RequestCache:
-    """Replies by request digest. A reply that :meth:`put` returned from survives a kill and a power cut.
+    """Replies by request digest. What :meth:`put` has written survives a kill, after :meth:`sync` a power cut as well.
 
     The file is in WAL mode: readers never wait, writers wait for one another for up to a minute.
 
@@ -101,7 +102,7 @@ class RequestCache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")  # sync() forces the log to the disk
             self._connection.executescript(_SCHEMA)
         except (sqlite3.Error, OSError) as error:
             fix = "choose another file, or move this one away to start an empty cache"
@@ -125,7 +126,7 @@ class RequestCache:
         return found
 
     def put(self, entries: Iterable[CachedReply]) -> None:
-        """Commit replies in one transaction; when this returns they are on the disk.
+        """Commit replies in one transaction; from then on a kill of this process cannot lose them.
 
         Raises:
             DiskError: no space, or the file is locked for more than a minute; none of them is then stored.
@@ -139,6 +140,25 @@ class RequestCache:
             except BaseException:
                 self._connection.execute("ROLLBACK")
                 raise
+
+    def sync(self) -> None:
+        """Force what was put to the disk: from then on a power cut cannot lose it either.
+
+        Raises:
+            DiskError: the disk does not take it.
+        """
+        log = self.path.with_name(f"{self.path.name}-wal")
+        try:
+            descriptor = os.open(log, os.O_RDONLY)
+        except FileNotFoundError:
+            return  # SQLite has moved its log into the file, and forces that itself
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            fix = "free some space or look at the disk, then run again: answers so far are kept"
+            raise DiskError(f"request cache: {error.strerror}", where=str(log), fix=fix) from error
+        finally:
+            os.close(descriptor)
 
     def usage(self, model: str | None = None) -> Usage:
         """What the answers in the cache have cost: of one model, or of all."""

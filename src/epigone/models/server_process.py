@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import httpx
 import msgspec
 
 from epigone.disk import read_json
-from epigone.errors import DataError, EndpointError, SpecError
+from epigone.errors import DataError, EndpointError, MissingDependency, SpecError
 from epigone.models.local_spec import LocalSpec, model_name
 
 __all__ = ["ServerProcess"]
@@ -74,6 +75,21 @@ class ServerProcess:
         return self._child.pid if self._child is not None else None
 
     def __enter__(self) -> ServerProcess:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the child and wait until it is healthy.
+
+        Raises:
+            MissingDependency: the engine's program is not installed.
+            EndpointError: it ended, or did not become healthy within half an hour.
+        """
         self._folder = tempfile.TemporaryDirectory(prefix="epigone-serve-")
         announce = Path(self._folder.name) / "announce.json"
         port = 0 if self._engine == "epigone" else _free_port()
@@ -81,19 +97,13 @@ class ServerProcess:
         if self._threads is not None:
             environment |= {"OMP_NUM_THREADS": str(self._threads), "TOKENIZERS_PARALLELISM": "false"}
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.log, "ab") as output:
-            self._child = self._start(self._command(announce, port), environment, output)
         try:
+            with open(self.log, "ab") as output:
+                self._child = self._start(self._command(announce, port), environment, output)
             self._wait(announce, port)
         except BaseException:
             self.stop()
             raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def stop(self) -> None:
         """End the child: asked first, made to after 15 seconds."""
@@ -130,6 +140,9 @@ class ServerProcess:
         else:
             fix = "use epigone, vllm, or a command that contains {model} and {port}"
             raise SpecError(f"no such serving engine: '{self._engine}'", where=self._hf, fix=fix)
+        if shutil.which(command[0]) is None:
+            fix = "pip install vllm" if self._engine == "vllm" else "install it, or correct the command"
+            raise MissingDependency(f"the program '{command[0]}' is not installed", where=self._hf, fix=fix)
         return [sys.executable, "-m", "epigone.models.leash", str(os.getpid()), *command, *self._arguments]
 
     def _start(self, command: list[str], environment: dict[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 import torch
 from msgspec import Struct
 
-from epigone.models.local.batches import Limits, cut_into_batches
+from epigone.models.local.bands import Bands
+from epigone.models.local.batches import Limits
 from epigone.models.local.forward import Forward
 from epigone.models.local.jobs import Job
 from epigone.models.local.prefixes import group_by_prefix
 from epigone.models.local.sampling import choose
-from epigone.models.local.slab import Slab
+from epigone.models.local.slab import Slab, Source
 from epigone.models.local.text import Text
 
 __all__ = ["Decoder"]
@@ -33,9 +34,9 @@ class _Waiting(Struct, frozen=True):
 class Decoder:
     """Runs jobs to their ends, at most ``batch_rows`` rows and ``batch_tokens`` cached positions at a time.
 
-    All rows are aligned at the right: the newest token of each stands in the same column of the slab. When a row is
-    done the last row moves into its place, so finished rows cost nothing. When half of the rows are gone, waiting
-    jobs are read in and the slab is built anew.
+    All rows are aligned at the right: the newest token of each stands in the same column of the slab. Rows of similar
+    length stand together in bands. When a row is done others move up into its place, so finished rows cost nothing.
+    When half of the rows are gone, waiting jobs are read in and the slab is built anew.
     """
 
     def __init__(self, forward: Forward, text: Text, *, batch_rows: int, batch_tokens: int) -> None:
@@ -45,6 +46,7 @@ class Decoder:
         self._live: list[Job] = []
         self._slab: Slab | None = None
         self._begins: list[int] = []
+        self._bands = Bands([], single=True)
         self._seen = torch.empty(0)
         self._admitted, self._steps = 0, 0
         self._closers: dict[tuple[str, ...], dict[int, bool]] = {}
@@ -96,51 +98,67 @@ class Decoder:
         while self._waiting and (not others or self._fits(self._waiting[0].job, others)):
             chosen.append(self._waiting.popleft())
             others.append(chosen[-1].job)
-        parts = self._own_part()
+        rows = self._own_rows()
         finished: list[Job] = []
-        limits = Limits(self._batch_rows, self._batch_tokens, len(chosen))
-        for jobs, prefix in _readings(chosen, limits):
-            prefilled = self._forward.prefill([job.prompt for job in jobs], prefix, 1)
-            tokens = choose(prefilled.logits[:, -1], jobs)
-            ended = [self._accept(job, token) for job, token in zip(jobs, tokens, strict=True)]
+        for jobs, prefix in self._readings(chosen):
+            read = self._forward.read([job.prompt for job in jobs], prefix, [1] * len(jobs))
+            first = choose(torch.cat(read.logits), jobs)
+            ended = [self._accept(job, token) for job, token in zip(jobs, first, strict=True)]
             finished += [job for job, over in zip(jobs, ended, strict=True) if over]
-            going = [row for row, over in enumerate(ended) if not over]
-            if going:
-                parts.append((prefilled.slab, going, [prefilled.columns(row) for row in going]))
-                self._live += [jobs[row] for row in going]
-        self._rebuild(parts)
+            rows += [row for row, over in zip(zip(jobs, read.sources, strict=True), ended, strict=True) if not over]
+        self._rebuild(rows)
         self._admitted, self._steps = len(self._live), 0
         return finished
 
-    def _rebuild(self, parts: Sequence[tuple[Slab, list[int], list[list[int]]]]) -> None:
-        """Put the live rows of several slabs into one, aligned at the right, with room for some more columns."""
-        if not self._live:
-            self._slab, self._begins = None, []
+    def _readings(self, waiting: Sequence[_Waiting]) -> list[tuple[list[Job], int]]:
+        """Which jobs to read in one pass, and how many first tokens they share."""
+        parts: list[list[_Waiting]] = []
+        for entry in waiting:
+            first = parts[-1][0] if parts else None
+            size = entry.prefix
+            if first and first.prefix == size and first.job.prompt[:size] == entry.job.prompt[:size]:
+                parts[-1].append(entry)
+            else:
+                parts.append([entry])
+        limits = Limits(self._batch_rows, self._batch_tokens, len(waiting))
+        readings = []
+        for part in parts:
+            prefix = part[0].prefix
+            part.sort(key=lambda entry: len(entry.job.prompt))
+            lengths = [len(entry.job.prompt) - prefix for entry in part]
+            for cut in self._forward.batches(lengths, [1] * len(part), limits, packed=prefix > 0):
+                readings.append(([part[at].job for at in cut], prefix))
+        return readings
+
+    def _rebuild(self, rows: list[tuple[Job, Source]]) -> None:
+        """Put rows of several slabs into one, shortest first, aligned at the right, with room for some more columns."""
+        self._live, self._slab, self._begins = [], None, []
+        if not rows:
             return
-        # The newest token of a row is not in the slab yet: it is what the next step reads.
-        end = max(job.length - 1 for job in self._live)
+        rows.sort(key=lambda row: row[1].length)
+        self._live = [job for job, _ in rows]
         room = max(job.max_new - len(job.ids) for job in self._live)
-        tables = [[[0] * (end - len(own)) + own for own in columns] for _, _, columns in parts]
+        # The newest token of a row is not in the slab yet: it is what the next step reads.
+        self._slab = Slab.gather([source for _, source in rows], min(room, _ROOM_COLUMNS))
+        lengths = [source.length for _, source in rows]
+        self._begins = [self._slab.end - length for length in lengths]
         device = self._forward.device
-        moved = [
-            (part[0], part[1], torch.tensor(table, device=device)) for part, table in zip(parts, tables, strict=True)
-        ]
-        self._slab = Slab.gather(moved, end, end + min(room, _ROOM_COLUMNS))
-        self._begins = [end - (job.length - 1) for job in self._live]
+        self._bands = Bands(lengths, single=device.type != "cpu")
         begins = torch.tensor(self._begins, device=device)
         self._seen = torch.arange(self._slab.columns, device=device)[None] >= begins[:, None]
 
-    def _own_part(self) -> list[tuple[Slab, list[int], list[list[int]]]]:
+    def _own_rows(self) -> list[tuple[Job, Source]]:
         """The live rows where they are now."""
-        if self._slab is None or not self._live:
+        slab = self._slab
+        if slab is None:
             return []
-        columns = [list(range(begin, self._slab.end)) for begin in self._begins]
-        return [(self._slab, list(range(len(self._live))), columns)]
+        spans = [(range(begin, slab.end),) for begin in self._begins]
+        return [(job, Source(slab, row, spans[row])) for row, job in enumerate(self._live)]
 
     def _step(self) -> list[Job]:
         """Write one token in every live row; gives the jobs that it ended."""
         if self._slab is not None and self._slab.end == self._slab.columns:
-            self._rebuild(self._own_part())
+            self._rebuild(self._own_rows())
         slab, jobs = self._slab, self._live
         assert slab is not None
         self._steps += 1
@@ -149,8 +167,9 @@ class Decoder:
         tokens = torch.tensor([[job.ids[-1]] for job in jobs], device=device)
         positions = torch.tensor([[end - begin] for begin in self._begins], device=device)
         slab.begin = min(self._begins)
+        bands = self._bands.of([begin - slab.begin for begin in self._begins])
         mask = self._forward.step_mask(self._seen[: len(jobs), slab.begin : end + 1])
-        logits = self._forward.step(tokens, positions, mask, slab, 1)[:, -1]
+        logits = self._forward.step(tokens, positions, mask, slab, 1, bands)[:, -1]
         finished = []
         for row, token in reversed(list(enumerate(choose(logits, jobs)))):
             if self._accept(jobs[row], token):
@@ -159,12 +178,12 @@ class Decoder:
         return finished
 
     def _drop(self, row: int) -> None:
-        """Take a row out: the last row moves into its place."""
-        last = len(self._live) - 1
-        if row != last and self._slab is not None:
-            self._slab.move_row(last, row)
-            self._seen[row] = self._seen[last]
-            self._live[row], self._begins[row] = self._live[last], self._begins[last]
+        """Take a row out; others move up into its place."""
+        assert self._slab is not None
+        for last, hole in self._bands.take_out(row):
+            self._slab.move_row(last, hole)
+            self._seen[hole] = self._seen[last]
+            self._live[hole], self._begins[hole] = self._live[last], self._begins[last]
         self._live.pop()
         self._begins.pop()
 
@@ -194,23 +213,3 @@ class Decoder:
             piece = self._text.piece(token)
             known[token] = "\ufffd" in piece or any(word[-1] in piece for word in stop)
         return known[token]
-
-
-def _readings(waiting: Sequence[_Waiting], limits: Limits) -> list[tuple[list[Job], int]]:
-    """Which jobs to read in together, and how many first tokens they share."""
-    parts: list[list[_Waiting]] = []
-    for entry in waiting:
-        first = parts[-1][0] if parts else None
-        size = entry.prefix
-        if first and first.prefix == size and first.job.prompt[:size] == entry.job.prompt[:size]:
-            parts[-1].append(entry)
-        else:
-            parts.append([entry])
-    readings = []
-    for part in parts:
-        prefix = part[0].prefix
-        part.sort(key=lambda entry: len(entry.job.prompt))
-        lengths = [len(entry.job.prompt) - prefix for entry in part]
-        for cut in cut_into_batches(lengths, [1] * len(part), limits):
-            readings.append(([part[at].job for at in cut], prefix))
-    return readings

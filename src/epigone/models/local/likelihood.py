@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from msgspec import Struct
 
-from epigone.models.local.batches import Limits, cut_into_batches
+from epigone.models.local.batches import Limits
 from epigone.models.local.forward import Forward
 from epigone.models.local.prefixes import group_by_prefix
 from epigone.models.local.sampling import LOGPROB_DECIMALS
@@ -59,20 +59,21 @@ def likelihoods(
     finished = 0
     wanted = [len(ids) - begin + 1 for ids, begin in keys]
     limits = Limits(batch_rows, batch_tokens, _LOGITS // forward.vocabulary)
-    for group in group_by_prefix(sequences, [begin - 1 for _, begin in keys]):
-        lengths = [len(sequences[member]) - group.length for member in group.members]
-        for cut in cut_into_batches(lengths, [wanted[member] for member in group.members], limits):
-            batch = [group.members[at] for at in cut]
-            kept = max(wanted[member] for member in batch)
-            with torch.inference_mode():
-                prefilled = forward.prefill([sequences[member] for member in batch], group.length, kept)
-                for row, member in enumerate(batch):
-                    logprobs = torch.log_softmax(prefilled.logits[row, kept - wanted[member] :].double(), -1)
+    with torch.inference_mode():
+        for group in group_by_prefix(sequences, [begin - 1 for _, begin in keys]):
+            lengths = [len(sequences[member]) - group.length for member in group.members]
+            kept = [wanted[member] for member in group.members]
+            for batch in forward.batches(lengths, kept, limits, packed=group.length > 0):
+                members = group.members[batch.start : batch.stop]
+                rows = [sequences[member] for member in members]
+                read = forward.read(rows, group.length, [wanted[member] for member in members])
+                for member, logits in zip(members, read.logits, strict=True):
+                    logprobs = torch.log_softmax(logits.double(), -1)
                     for index in readings[keys[member]]:
                         results[index] = _look_up(logprobs, given[index])
                         finished += 1
-            if done is not None:
-                done(finished)
+                if done is not None:
+                    done(finished)
     forward.forget()
     return results
 

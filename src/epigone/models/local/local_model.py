@@ -22,6 +22,10 @@ from epigone.records import Reply, Request, ScoreReply, ScoreRequest
 
 __all__ = ["LocalModel", "load_local"]
 
+_ROWS_CPU, _ROWS_ELSEWHERE = 64, 256
+_CACHE_CPU = 320 * 2**20
+_POSITIONS_ELSEWHERE = 65_536
+
 
 def load_local(spec: LocalSpec) -> LocalModel:
     """Load a model into this process.
@@ -54,8 +58,17 @@ class LocalModel:
         self._forward = Forward(model)
         self._forward.check(spec.hf)
         self._lock = threading.Lock()
-        self._batch_rows = spec.batch_rows or (64 if self._forward.device.type == "cpu" else 256)
-        self._decoder = Decoder(self._forward, self.text, batch_rows=self._batch_rows, batch_tokens=spec.batch_tokens)
+        self._limits = self._batch_limits(spec)
+        self._decoder = Decoder(self._forward, self.text, **self._limits)
+
+    def _batch_limits(self, spec: LocalSpec) -> dict[str, int]:
+        """Rows and cached positions of a batch, as the specification says or as suits the device."""
+        if self._forward.device.type == "cpu":
+            weights = sum(weight.nbytes for weight in self._forward.model.parameters())
+            rows, tokens = _ROWS_CPU, max(_CACHE_CPU, weights // 2) // self._forward.position_bytes
+        else:
+            rows, tokens = _ROWS_ELSEWHERE, _POSITIONS_ELSEWHERE
+        return {"batch_rows": spec.batch_rows or rows, "batch_tokens": spec.batch_tokens or tokens}
 
     @property
     def vocabulary(self) -> int:
@@ -191,9 +204,8 @@ class LocalModel:
         self, given: Sequence[Given], done: Callable[[int], None] | None = None
     ) -> list[list[TokenLikelihood]]:
         """Log-probabilities of given tokens."""
-        limits = {"batch_rows": self._batch_rows, "batch_tokens": self.spec.batch_tokens}
         with self._lock:
-            return likelihoods(self._forward, given, **limits, done=done)
+            return likelihoods(self._forward, given, **self._limits, done=done)
 
     def _split(self, request: ScoreRequest) -> tuple[list[int], int]:
         """Token ids of prompt and continuation together, and where the continuation begins.

@@ -24,9 +24,9 @@ class PrefixGroup(Struct, frozen=True):
 def group_by_prefix(sequences: Sequence[Sequence[int]], longest: Sequence[int]) -> list[PrefixGroup]:
     """Divide sequences into groups with long shared prefixes, where that saves computing.
 
-    Sorted, neighbours share the most. A stretch of neighbours is cut where they share least, as long as a piece then
-    shares at least 16 tokens more than the stretch did and saves at least 128 tokens in all; pieces too small for that
-    stay together.
+    Sorted, neighbours share the most. A stretch of neighbours is cut where they share least, and its pieces further at
+    theirs, until a piece is worth a group of its own: it shares at least 16 tokens more than the stretch did and saves
+    at least 128 tokens in all, the reading of its whole prefix counted. What is in no such piece stays together.
 
     Args:
         sequences: token ids.
@@ -36,21 +36,30 @@ def group_by_prefix(sequences: Sequence[Sequence[int]], longest: Sequence[int]) 
     arrays = [np.asarray(sequences[index][: longest[index]], dtype=np.int64) for index in order]
     alike = [_common(first, second) for first, second in itertools.pairwise(arrays)]
     groups: list[PrefixGroup] = []
-    stack = [list(range(len(order)))] if order else []
-    while stack:
-        members = stack.pop()
-        shared = min(alike[members[0] : members[-1]], default=0)
+    stretches = [list(range(len(order)))] if order else []
+    while stretches:
+        stretch = stretches.pop()
+        shared = _shared(stretch, alike)
         rest: list[int] = []
-        for piece in _cut(members, alike, shared):
-            own = min(alike[piece[0] : piece[-1]], default=0)
-            if own >= shared + _MIN_LONGER_TOKENS and (len(piece) - 1) * (own - shared) >= _MIN_GAIN_TOKENS:
-                stack.append(piece)
-            else:
+        pieces = _cut(stretch, alike)
+        while pieces:
+            piece = pieces.pop()
+            longer = _shared(piece, alike) - shared
+            if len(piece) == 1:
                 rest += piece
+            elif longer >= _MIN_LONGER_TOKENS and (len(piece) - 1) * longer - shared >= _MIN_GAIN_TOKENS:
+                stretches.append(piece)
+            else:
+                pieces += _cut(piece, alike)
         if rest:
             indices = sorted((order[member] for member in rest), key=lambda index: (len(sequences[index]), index))
             groups.append(PrefixGroup(length=shared if len(rest) > 1 else 0, members=tuple(indices)))
     return groups
+
+
+def _shared(stretch: Sequence[int], alike: Sequence[int]) -> int:
+    """How many first tokens all of a stretch of neighbours share; 0 for one alone, which shares them with nobody."""
+    return min(alike[stretch[0] : stretch[-1]], default=0)
 
 
 def _common(first: np.ndarray, second: np.ndarray) -> int:
@@ -60,10 +69,11 @@ def _common(first: np.ndarray, second: np.ndarray) -> int:
     return int(differs.argmax()) if differs.any() else size
 
 
-def _cut(members: list[int], alike: list[int], shared: int) -> list[list[int]]:
-    """Cut a stretch of neighbours wherever two of them share no more than ``shared`` tokens."""
-    pieces = [[members[0]]]
-    for member in members[1:]:
+def _cut(stretch: Sequence[int], alike: Sequence[int]) -> list[list[int]]:
+    """Cut a stretch of neighbours wherever two of them share no more than all of it does."""
+    shared = _shared(stretch, alike)
+    pieces = [[stretch[0]]]
+    for member in stretch[1:]:
         if alike[member - 1] == shared:
             pieces.append([])
         pieces[-1].append(member)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from msgspec import Struct
 from transformers.cache_utils import Cache, DynamicLayer
 
-__all__ = ["Slab"]
+__all__ = ["Slab", "Source"]
 
 
 class Slab(Cache):  # type: ignore[misc]
@@ -51,6 +52,12 @@ class Slab(Cache):  # type: ignore[misc]
         values[: self.live, :, self.end : after] = value_states
         return keys[: self.live, :, self.begin : after], values[: self.live, :, self.begin : after]
 
+    @property
+    def position_bytes(self) -> int:
+        """Of one row's keys and values in one column, all layers together."""
+        held: int = sum(buffer.nbytes for buffer in (*self.keys, *self.values))
+        return held // (self.rows * self.columns)
+
     def advance(self, tokens: int) -> None:
         """Keep the ``tokens`` columns that a forward pass has just written."""
         self.end += tokens
@@ -71,25 +78,43 @@ class Slab(Cache):  # type: ignore[misc]
             buffer[target, :, : self.end] = buffer[source, :, : self.end]
 
     @classmethod
-    def gather(cls, parts: Sequence[tuple[Slab, list[int], torch.Tensor]], end: int, columns: int) -> Slab:
-        """Move rows of several slabs into a new one, layer by layer; the sources are used up.
+    def gather(cls, sources: Sequence[Source], columns: int) -> Slab:
+        """Move rows of several slabs into a new one, aligned at the right; the old slabs are used up, layer by layer.
 
         Args:
-            parts: (source, rows, table): the new rows' column j is column ``table[i, j]`` of the source's ``rows[i]``,
-                table (rows, end); entries that will be masked may be any valid column.
-            end: columns filled.
-            columns: columns to make room for.
+            sources: where each of the new rows lies now.
+            columns: how many to make room for beyond those of the longest row.
         """
-        slab = cls(sum(len(rows) for _, rows, _ in parts), columns)
+        end = max(source.length for source in sources)
+        slab = cls(len(sources), end + columns)
         slab.end = end
-        for layer in range(len(parts[0][0].keys)):
-            slab._add_layer(parts[0][0].keys[layer], parts[0][0].values[layer])
-            for mine, name in ((slab.keys[layer], "keys"), (slab.values[layer], "values")):
-                at = 0
-                for source, rows, table in parts:
-                    buffers = getattr(source, name)
-                    picked = torch.as_tensor(rows, device=table.device)[:, None]
-                    mine[at : at + len(rows), :, :end] = buffers[layer][picked, :, table].transpose(1, 2)
-                    at += len(rows)
-                    buffers[layer] = buffers[layer].new_empty(0)
+        slabs = {id(source.slab): source.slab for source in sources}.values()
+        first = sources[0].slab
+        for layer in range(len(first.keys)):
+            slab._add_layer(first.keys[layer], first.values[layer])
+            for name in ("keys", "values"):
+                mine = getattr(slab, name)[layer]
+                for row, source in enumerate(sources):
+                    its, at = getattr(source.slab, name)[layer], end - source.length
+                    mine[row, :, :at] = 0.0  # masked, but what lay in memory there may be no number
+                    # Row by row is quicker than one indexed copy: indexing makes a copy of its own in between.
+                    for span in source.spans:
+                        mine[row, :, at : at + len(span)] = its[source.row, :, span.start : span.stop]
+                        at += len(span)
+            for old in slabs:
+                old.keys[layer] = old.keys[layer].new_empty(0)
+                old.values[layer] = old.values[layer].new_empty(0)
         return slab
+
+
+class Source(Struct, frozen=True):
+    """Where a sequence's keys and values lie: a row of a slab, and the columns there, first to last."""
+
+    slab: Slab
+    row: int
+    spans: tuple[range, ...]
+
+    @property
+    def length(self) -> int:
+        """In columns."""
+        return sum(map(len, self.spans))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -27,14 +28,20 @@ def main() -> int:
     server = {key: given.pop(key) for key in ("host", "port", "announce", "parent")}
     fields = {"hf": given.pop("model")} | {key: value for key, value in given.items() if value is not None}
 
+    from epigone.disk import write_json
+    from epigone.models.leash import end_with_parent
     from epigone.models.local import load_local
-    from epigone.models.serving.run import die_with, serve
+    from epigone.models.serving.run import serve
+
+    def announce(port: int) -> None:
+        if server["announce"] is not None:
+            write_json(server["announce"], {"host": server["host"], "port": port, "pid": os.getpid()})
 
     if server["parent"] is not None:
-        die_with(server["parent"])
+        end_with_parent(server["parent"])
     try:
         model = load_local(parse_spec(LocalSpec, fields, where="arguments"))
-        serve(model, server["host"], server["port"], announce=server["announce"])
+        serve(model, server["host"], server["port"], announce=announce)
     except EpigoneError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -9,7 +9,7 @@ from epigone.models.local.jobs import Job
 from epigone.models.local.likelihood import TokenLikelihood
 from epigone.models.local.text import Text
 
-__all__ = ["chat_choice", "completion_choice", "error_body", "usage"]
+__all__ = ["chat_choice", "completion_choice", "error_body", "prompt_logprobs", "usage"]
 
 
 def error_body(
@@ -48,6 +48,27 @@ def _position(text: Text, token: int, logprob: float, top: Sequence[tuple[int, f
 def _token(text: Text, token: int, logprob: float) -> dict[str, Any]:
     piece = text.piece(token)
     return {"token": piece, "logprob": logprob, "bytes": list(piece.encode())}
+
+
+def prompt_logprobs(
+    text: Text, prompt: Sequence[int], read: Sequence[TokenLikelihood]
+) -> list[dict[str, dict[str, Any]] | None]:
+    """A prompt's own log-probabilities in vLLM's form: at each position the token that was sent, then the likeliest.
+
+    Positions before those that were read have none: the first, and where a message is continued all before it, so that
+    the options of one question are read as cheaply as they can be. ``rank`` is known for the likeliest tokens only.
+    """
+    begin = len(prompt) - len(read)
+    positions: list[dict[str, dict[str, Any]] | None] = [None] * begin
+    for token, piece, likelihood in zip(prompt[begin:], text.pieces(prompt[begin:]), read, strict=True):
+        best = 1 if likelihood.greedy else None
+        position: dict[str, dict[str, Any]] = {}
+        position[str(token)] = {"logprob": likelihood.logprob, "rank": best, "decoded_token": piece}
+        for rank, (other, logprob) in enumerate(likelihood.top, start=1):
+            known: dict[str, Any] = {"logprob": logprob, "rank": rank, "decoded_token": text.piece(other)}
+            position.setdefault(str(other), known)["rank"] = rank
+        positions.append(position)
+    return positions
 
 
 def completion_choice(

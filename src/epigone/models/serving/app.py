@@ -22,7 +22,7 @@ from epigone.models.local.jobs import Job
 from epigone.models.local.likelihood import Given, TokenLikelihood
 from epigone.models.local.local_model import LocalModel
 from epigone.models.seeds import stream_seed, wire_seed
-from epigone.models.serving.answers import chat_choice, completion_choice, error_body, usage
+from epigone.models.serving.answers import chat_choice, completion_choice, error_body, prompt_logprobs, usage
 from epigone.models.serving.bodies import ChatBody, CompletionBody
 from epigone.models.serving.engine import Engine
 from epigone.models.serving.streams import stream
@@ -82,6 +82,8 @@ class _Service:
         self.check_model(body.model)
         limit = body.max_completion_tokens or body.max_tokens or self.model.max_context
         messages = tuple(turn.message() for turn in body.messages)
+        opening = messages[-1].content if body.continue_final_message else ""
+        messages = messages[:-1] if body.continue_final_message else messages
         seed = body.seed if body.seed is not None else secrets.randbits(31)
         jobs = [
             self.job(
@@ -97,12 +99,35 @@ class _Service:
             )
             for index in range(body.n)
         ]
+        opened_at = len(jobs[0].prompt) if body.continue_final_message else None
+        for job in jobs:
+            self.open_turn(job, opening)
         if body.stream:
             return self.stream(jobs, body, chat=True)
+        prompt = jobs[0].prompt
+        reading = self.read_prompt(prompt, body.prompt_logprobs, begin=opened_at or 1)
         await asyncio.gather(*(self.engine.write(job) for job in jobs))
         choices = [chat_choice(self.model.text, job, index) for index, job in enumerate(jobs)]
-        tokens = usage(len(jobs[0].prompt), sum(job.written for job in jobs))
-        return self.head("chat.completion") | {"choices": choices, "usage": tokens}
+        tokens = usage(len(prompt), sum(job.written for job in jobs))
+        answer = self.head("chat.completion") | {"choices": choices, "usage": tokens}
+        if reading is not None:
+            answer["prompt_logprobs"] = prompt_logprobs(self.model.text, prompt, await reading)
+        return answer
+
+    def open_turn(self, job: Job, words: str) -> None:
+        """Let the reply begin with ``words``, which are then part of the prompt."""
+        longer = self.model.check_length([*job.prompt, *self.model.text.encode_bare(words)])
+        if isinstance(longer, str):
+            raise _Refused(longer, code="context_length_exceeded", param="messages")
+        job.prompt, job.max_new = longer, min(job.max_new, self.model.max_context - len(longer))
+
+    def read_prompt(
+        self, ids: list[int], alternatives: int | None, *, begin: int = 1
+    ) -> asyncio.Future[list[TokenLikelihood]] | None:
+        """Begin to read a prompt's own log-probabilities, if they are asked for and there are any."""
+        if alternatives is None or begin >= len(ids):
+            return None
+        return asyncio.ensure_future(self.engine.read(Given(tuple(ids), begin, alternatives)))
 
     async def complete(self, body: CompletionBody) -> dict[str, Any] | AsyncIterator[bytes]:
         """Answer a completion request, of one or several prompts."""
@@ -141,9 +166,7 @@ class _Service:
     async def completion(self, job: Job, index: int, body: CompletionBody) -> dict[str, Any]:
         """Run one job, with the prompt's own log-probabilities where they are asked for."""
         echoed: list[TokenLikelihood] | None = [] if body.echo else None
-        reading = None
-        if body.echo and body.logprobs is not None and len(job.prompt) > 1:
-            reading = asyncio.ensure_future(self.engine.read(Given(tuple(job.prompt), 1, body.logprobs)))
+        reading = self.read_prompt(job.prompt, body.logprobs if body.echo else None)
         if body.max_tokens > 0:
             await self.engine.write(job)
         if reading is not None:

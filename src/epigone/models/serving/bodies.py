@@ -56,7 +56,8 @@ class _Body(BaseModel):
             if key in kept and kept[key] in harmless:
                 del kept[key]
         nulls = ("temperature", "top_p", "n", "stream", "echo", "max_tokens", "max_completion_tokens", "logprobs")
-        return {key: value for key, value in kept.items() if value is not None or key not in nulls}
+        nulls_of_chat = ("add_generation_prompt", "continue_final_message")
+        return {key: value for key, value in kept.items() if value is not None or key not in nulls + nulls_of_chat}
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -87,6 +88,17 @@ class ChatBody(_Body):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    prompt_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+
+    @model_validator(mode="after")
+    def _can_continue(self) -> ChatBody:
+        if self.continue_final_message == self.add_generation_prompt:
+            raise ValueError("exactly one of add_generation_prompt and continue_final_message must be true")
+        if self.continue_final_message and (len(self.messages) < 2 or self.messages[-1].role != "assistant"):
+            raise ValueError("to continue the final message, it must be the assistant's, behind another")
+        return self
 
     @property
     def alternatives(self) -> int | None:
