@@ -201,6 +201,10 @@ def test_the_budget_is_never_passed_and_the_rest_is_said(loopback: Any, tmp_path
             )
         assert teacher.tokens_billed == pytest.approx(first, abs=2000)
         assert teacher.tokens_billed <= 8_000
+        billed = teacher.tokens_billed
+        spent = ApiModel(spec, cache=cache, budget=Budget(tokens=8_000, ledger=ledger))
+        less = synthesize(SynthesizeSpec(target=10, max_tokens=256), SEEDS, spent, seed=0, source="s")
+        assert len(less.conversations) == 10 and teacher.tokens_billed == billed, "what was paid for can be had"
         more = ApiModel(spec, cache=cache, budget=Budget(tokens=200_000, ledger=ledger))
         result = synthesize(wanted, SEEDS, more, seed=0, source="s")
         assert len(result.conversations) >= 200

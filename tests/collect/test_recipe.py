@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def invoke(*arguments: str | Path) -> tuple[int, str]:
 
 def test_the_public_surface_is_what_the_seams_name() -> None:
     assert epigone.collect.__all__ == [
+        "PAIRS_PER_REPLY",
         "AnswerSpec", "Collected", "Forecast", "ImportSpec", "PairFormat", "PassageSummary", "QuestionAnswer",
         "RecipeSpec", "SummariesSpec", "SynthesizeSpec", "answer", "answer_requests", "forecast", "import_dump",
         "normalise_question", "parse_pairs", "read_examples", "read_passages", "read_prompts", "read_recipe",
@@ -63,11 +65,12 @@ def test_paths_are_taken_from_the_recipes_folder(tmp_path: Path) -> None:
         ({"teacher": {"api": API}}, "exactly one of 'synthesize'"),
         ({"teacher": {"api": API}, "answer": {}, "synthesize": {}}, "exactly one of 'synthesize'"),
         ({"answer": {}}, "the key 'teacher' is missing"),
-        ({"teacher": {}, "answer": {}}, "exactly one of 'api' and 'local'"),
+        ({"teacher": {}, "answer": {}}, "exactly one of 'api', 'local' and 'serve'"),
         ({"teacher": {"api": API}, "anser": {}}, "did you mean 'answer'"),
         ({"teacher": {"api": API}, "answer": {}, "exclude": ["x"]}, "goes with 'synthesize'"),
         ({"teacher": {"api": API}, "synthesize": {"shots": 2, "grown_shots": 3}}, "cannot be larger than shots"),
         ({"teacher": {"api": API | {"key": "sk-1"}}, "answer": {}}, "unknown key"),
+        ({"teacher": {"api": API}, "answer": {"prompts": "p"}, "budget": {"usd": 5}}, "budget.usd cannot hold"),
     ],
 )
 def test_a_wrong_recipe_is_refused_with_its_key(tmp_path: Path, content: dict[str, Any], message: str) -> None:
@@ -76,7 +79,7 @@ def test_a_wrong_recipe_is_refused_with_its_key(tmp_path: Path, content: dict[st
 
 
 def test_the_forecast_of_a_synthesis(tmp_path: Path) -> None:
-    """6,000 pairs at ten a reply are 600 requests; with one-character wording the sums can be done by hand."""
+    """6,000 pairs at ten a reply are 600 requests, at one a reply 6,000; prompts of 400 characters are 100 tokens."""
     write_seeds(tmp_path)
     (tmp_path / "ask.jinja").write_text("x" * 400)
     task = {"seeds": "seeds.jsonl", "target": 6000, "max_tokens": 500, "template": "ask.jinja"}
@@ -85,9 +88,10 @@ def test_the_forecast_of_a_synthesis(tmp_path: Path) -> None:
     )
     assert found.requests == 600
     assert found.prompt_tokens == 600 * 100
-    assert (found.completion_tokens, found.most_completion_tokens) == (600 * 250, 600 * 500)
+    assert (found.completion_tokens, found.most_completion_tokens) == (600 * 250, 6000 * 500)
+    assert (found.most_requests, found.most_prompt_tokens) == (6000, 6000 * 100)
     assert found.usd == pytest.approx(0.06 + 0.30)
-    assert found.most_usd == pytest.approx(0.06 + 0.60)
+    assert found.most_usd == pytest.approx(0.60 + 6.00)
     assert len(found.first) == 2
 
 
@@ -116,8 +120,28 @@ def test_a_dry_run_shows_the_first_requests_in_full_and_the_cost_and_asks_nothin
     assert "request 1 of about 10" in output
     assert output.count("Q: question") == 5
     assert "Do not repeat an example." in output
-    assert "$0.01" in output
+    assert re.search(r"cost +\$0\.0064 +\$0\.11\n", output)
+    assert "Neither is a bound: only a budget is." in output
     assert max(map(len, output.split("Write ten")[0].splitlines())) <= 80
+
+
+def test_batches_can_be_chosen_on_the_command_line_and_their_price_is_shown(tmp_path: Path) -> None:
+    """10 replies of 256 tokens are $5.12 at $2,000 a million; high: 100 of 512 are $102.40; half as a batch."""
+    write_seeds(tmp_path)
+    price = {"input_usd_per_million": 0.0, "output_usd_per_million": 2000.0}
+    content = {
+        "teacher": {"api": API | {"price": price}},
+        "budget": {"usd": 7.5, "tokens": 90000},
+        "synthesize": {"seeds": "seeds.jsonl", "target": 100},
+    }
+    path = write(tmp_path, content)
+    plain, batches = invoke(path, "--dry-run")[1], invoke(path, "--dry-run", "--batch")[1]
+    assert "$5.12 $102.40" in " ".join(plain.split())
+    assert "$2.56 $51.20" in " ".join(batches.split())
+    assert "budget $7.50, 90,000 tokens" in " ".join(batches.split())
+    assert "Sent as batches: 50% of the price" in batches
+    assert "Sent as batches" not in plain
+    assert batches.endswith("Nothing was asked.\n")
 
 
 def test_a_dump_is_imported_and_a_cut_is_said_or_refused(tmp_path: Path) -> None:
@@ -146,12 +170,17 @@ def test_a_dump_is_imported_and_a_cut_is_said_or_refused(tmp_path: Path) -> None
         (["dump.json", "--format", "sharegtp", "--out", "x"], "sharegpt"),
         (["dump.json", "--format", "sharegpt"], "--out DIR"),
         (["nowhere.json", "--format", "sharegpt", "--out", "x"], "nowhere.json: cannot be read"),
+        (["no-such-organisation/data", "--format", "messages", "--out", "x"], "hub data set no-such-organisation/data"),
+        (["recipe.yaml", "--out", "x", "--batch"], "only an API has a batch endpoint"),
+        (["recipe.yaml", "--dry-run"], "an import asks no model"),
     ],
 )
 def test_mistakes_on_the_command_line_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    write(tmp_path, {"import": [{"sharegpt": "dump.json"}]})
     code, output = invoke(*arguments)
     assert code == 2
     assert message in output

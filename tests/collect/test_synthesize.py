@@ -88,6 +88,21 @@ def test_every_piece_of_every_reply_is_kept_or_dropped_with_its_reason(scripted)
     assert [c.id for c in result.conversations] == ["nq-000000", "nq-000001", "nq-000002"]
 
 
+def test_a_pair_about_what_the_evaluation_asks_is_dropped_however_it_is_worded(scripted, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("Ada Novak\n\nRing-Road\n", encoding="utf-8")
+    replies = [
+        "Q: Who paid ADA NOVAK?\nA: a bank\n\nQ: Who wrote it?\nA: Ada Novaková\n\nQ: Which road?\nA: the ring road."
+    ]
+    spec = SynthesizeSpec(target=9, max_requests=1, exclude_phrases=names)
+    result = synthesize(spec, SEEDS, scripted(lambda *_: replies[0]), seed=0, source="nq")
+    assert [c.messages[1].content for c in result.conversations] == ["Ada Novaková"]
+    assert result.stats["dropped.excluded_phrase"] == 2
+    with pytest.raises(DataError, match="cannot be read"):
+        missing = spec.model_copy(update={"exclude_phrases": tmp_path / "none.txt"})
+        synthesize(missing, SEEDS, scripted(lambda *_: replies[0]), seed=0, source="nq")
+
+
 def test_the_target_ends_it_and_the_last_round_is_no_larger_than_needed(scripted) -> None:
     teacher = scripted(fresh_pairs)
     result = synthesize(SynthesizeSpec(target=330, requests_per_round=20), SEEDS, teacher, seed=0, source="nq")

@@ -6,7 +6,7 @@ from epigone.collect.importing.import_dump import import_dump
 from epigone.collect.importing.import_spec import ImportSpec
 from epigone.collect.pairs import PairFormat, QuestionAnswer, normalise_question, parse_pairs, read_seeds
 from epigone.collect.prompts import read_prompts
-from epigone.collect.recipe import Forecast, RecipeSpec, forecast, read_recipe, run_recipe
+from epigone.collect.recipe import PAIRS_PER_REPLY, Forecast, RecipeSpec, forecast, read_recipe, run_recipe
 from epigone.collect.summaries import (
     PassageSummary,
     SummariesSpec,
@@ -18,6 +18,7 @@ from epigone.collect.summaries import (
 from epigone.collect.synthesize import SynthesizeSpec, synthesize, synthesize_requests
 
 __all__ = [
+    "PAIRS_PER_REPLY",
     "AnswerSpec",
     "Collected",
     "Forecast",

@@ -110,7 +110,7 @@ def ask(
     try:
         replies = model.generate(distinct, progress)
     except BudgetExceeded as error:
-        fix = "raise the budget and run the same command again: what was answered is in the cache and costs nothing"
+        fix = "raise the budget, or ask for less (target, prompts), and run again: what is in the cache costs nothing"
         raise BudgetExceeded(f"{error.what}; {standing}", where=error.where, fix=fix) from error
     for reply in replies:
         usage.add(reply)

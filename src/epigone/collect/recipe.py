@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import Struct
 from pydantic import Field, model_validator
@@ -26,9 +26,9 @@ from epigone.collect.summaries import SummariesSpec, read_examples, read_passage
 from epigone.collect.synthesize import SynthesizeSpec, synthesize, synthesize_requests
 from epigone.disk import read_yaml
 from epigone.errors import DataError, SpecError
-from epigone.models import ApiSpec, BudgetSpec, LocalSpec, Price, Progress, TextModel
+from epigone.models import ApiSpec, BudgetSpec, LocalSpec, Price, Progress, ServeSpec, TextModel
 from epigone.records import Conversation, Request
-from epigone.specs import Spec, parse_spec
+from epigone.specs import Spec, beside, parse_spec
 
 __all__ = ["Forecast", "RecipeSpec", "TeacherAccessSpec", "forecast", "read_recipe", "run_recipe"]
 
@@ -38,20 +38,29 @@ PREVIEW = 20
 
 
 class TeacherAccessSpec(Spec):
-    """Who is asked: exactly one of ``api`` and ``local``."""
+    """Who is asked: exactly one of ``api``, ``local`` and ``serve``."""
 
     api: ApiSpec | None = None
     """An OpenAI-compatible endpoint."""
     local: LocalSpec | None = None
     """A Hugging Face model run in this process."""
+    serve: ServeSpec | None = None
+    """A model that a server of any engine serves on this machine while it is asked."""
     terms: str = ""
     """Licence or terms under which the replies are used; written into each conversation."""
 
     @model_validator(mode="after")
     def _one_way(self) -> TeacherAccessSpec:
-        if (self.api is None) == (self.local is None):
-            raise ValueError("give exactly one of 'api' and 'local'")
+        if sum(way is not None for way in (self.api, self.local, self.serve)) != 1:
+            raise ValueError("give exactly one of 'api', 'local' and 'serve'")
         return self
+
+    @property
+    def model(self) -> ApiSpec | LocalSpec | ServeSpec:
+        """Whichever of the three it is."""
+        found = self.api or self.local or self.serve
+        assert found is not None
+        return found
 
 
 class RecipeSpec(Spec):
@@ -81,15 +90,19 @@ class RecipeSpec(Spec):
             raise ValueError("give exactly one of 'synthesize', 'summaries', 'answer' and 'import'")
         if not self.imports and self.teacher is None:
             raise ValueError("the key 'teacher' is missing")
+        api = self.teacher.api if self.teacher is not None else None
+        if self.budget.usd is not None and api is not None and api.price is None:
+            raise ValueError("budget.usd cannot hold teacher.api: no 'price' is stated there (or limit budget.tokens)")
         if self.exclude and self.synthesize is None:
             raise ValueError("'exclude' goes with 'synthesize'; other data is decontaminated by `epigone curate`")
         return self
 
 
 class Forecast(Struct, frozen=True, kw_only=True):
-    """What a recipe will ask. Token counts are estimates from characters; ``most`` takes every reply at its limit.
+    """What a recipe will ask. Token counts are estimates from characters.
 
-    ``usd`` and ``most_usd`` are ``None`` without a price table.
+    ``most_…`` takes every reply at its limit, and in a synthesis replies of one new pair each. ``usd`` and ``most_usd``
+    are ``None`` without a price table.
     """
 
     first: tuple[Request, ...]
@@ -97,6 +110,8 @@ class Forecast(Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     usd: float | None
+    most_requests: int
+    most_prompt_tokens: int
     most_completion_tokens: int
     most_usd: float | None
 
@@ -108,7 +123,7 @@ def read_recipe(path: Path | str) -> RecipeSpec:
         SpecError: it cannot be read or is wrong.
     """
     spec = parse_spec(RecipeSpec, read_yaml(path), where=str(path))
-    return _beside(spec, Path(path).resolve().parent)
+    return beside(spec, Path(path).resolve().parent)
 
 
 def run_recipe(recipe: RecipeSpec, model: TextModel, *, seed: int, progress: Progress | None = None) -> Collected:
@@ -142,7 +157,7 @@ def forecast(recipe: RecipeSpec, *, seed: int, show: int = 2) -> Forecast:
     """The first ``show`` requests as they will be sent, and an estimate of tokens and money. Asks nothing.
 
     Estimates take four characters for a token and replies half as long as they may be; ``synthesize`` is taken to
-    find ten new pairs a reply, so its number of requests is the least there can be with the default wording.
+    find ten new pairs a reply, which is what the default wording asks for.
 
     Raises:
         SpecError, DataError: what :func:`run_recipe` would raise about the recipe's files.
@@ -150,22 +165,23 @@ def forecast(recipe: RecipeSpec, *, seed: int, show: int = 2) -> Forecast:
     if recipe.synthesize is not None:
         pairs = recipe.synthesize
         _excluded(recipe)
-        count = math.ceil(pairs.target / min(pairs.pairs.max_pairs or PAIRS_PER_REPLY, PAIRS_PER_REPLY))
-        count = min(count, pairs.max_requests or count)
+        most = min(pairs.target, pairs.max_requests or pairs.target)
+        count = min(most, math.ceil(pairs.target / min(pairs.pairs.max_pairs or PAIRS_PER_REPLY, PAIRS_PER_REPLY)))
         seeds = read_seeds(_named(pairs.seeds, "synthesize.seeds"))
         sample = synthesize_requests(pairs, seeds, seed=seed, count=min(max(show, PREVIEW), count))
-        return _estimate(recipe, sample, count=count, show=show, history_tokens=0)
+        return _estimate(recipe, sample, count=count, most=most, show=show)
     if recipe.summaries is not None:
         spec = recipe.summaries
         examples = read_examples(_named(spec.examples, "summaries.examples"))
         passages = read_passages(_named(spec.passages, "summaries.passages"))
         sample = summary_requests(spec, examples, passages, seed=seed)
-        return _estimate(recipe, sample, count=len(sample), show=show, history_tokens=0)
+        return _estimate(recipe, sample, count=len(sample), most=len(sample), show=show)
     if recipe.answer is not None:
         prompts = read_prompts(_named(recipe.answer.prompts, "answer.prompts"))
         sample = answer_requests(recipe.answer, prompts, seed=seed)
         turns, history = _later_turns(recipe.answer, prompts)
-        return _estimate(recipe, sample, count=len(sample) + turns, show=show, history_tokens=history)
+        count = len(sample) + turns
+        return _estimate(recipe, sample, count=count, most=count, show=show, first_turns=len(sample), history=history)
     raise SpecError("an import asks no model, so there is nothing to forecast", where="recipe")
 
 
@@ -183,25 +199,41 @@ def _later_turns(spec: AnswerSpec, prompts: Sequence[Conversation]) -> tuple[int
     return turns * spec.samples, round(tokens * spec.samples)
 
 
-def _estimate(recipe: RecipeSpec, sample: Sequence[Request], *, count: int, show: int, history_tokens: int) -> Forecast:
-    """Scale the sampled requests up to ``count`` (where later turns are among them, their prompts come on top)."""
+def _estimate(
+    recipe: RecipeSpec,
+    sample: Sequence[Request],
+    *,
+    count: int,
+    most: int,
+    show: int,
+    first_turns: int | None = None,
+    history: int = 0,
+) -> Forecast:
+    """Scale the sampled requests up to ``count`` and ``most``.
+
+    Args:
+        first_turns: how many of ``count`` are prompts like the sampled ones; ``None``: all.
+        history: prompt tokens of the others.
+    """
     characters = [sum(len(m.content) for m in request.messages or ()) + len(request.prompt or "") for request in sample]
     longest = max((request.max_tokens for request in sample), default=0)
-    asked = count if not history_tokens else len(sample)
-    mean = sum(characters) / len(characters) if characters else 0.0
-    prompt_tokens = round(mean / CHARACTERS_PER_TOKEN * asked) + history_tokens
+    each = sum(characters) / len(characters) / CHARACTERS_PER_TOKEN if characters else 0.0
+    prompt_tokens = round(each * (count if first_turns is None else first_turns)) + history
+    most_prompt_tokens = prompt_tokens + round(each * (most - count))
     api = recipe.teacher.api if recipe.teacher is not None else None
     price: Price | None = api.price if api is not None else None
     batch = api.batch_endpoint if api is not None else False
-    half, full = count * longest // 2, count * longest
+    half, full = count * longest // 2, most * longest
     return Forecast(
         first=tuple(sample[:show]),
         requests=count,
         prompt_tokens=prompt_tokens,
         completion_tokens=half,
         usd=price.usd(prompt_tokens, half, batch=batch) if price else None,
+        most_requests=most,
+        most_prompt_tokens=most_prompt_tokens,
         most_completion_tokens=full,
-        most_usd=price.usd(prompt_tokens, full, batch=batch) if price else None,
+        most_usd=price.usd(most_prompt_tokens, full, batch=batch) if price else None,
     )
 
 
@@ -216,19 +248,3 @@ def _named(path: Path | None, key: str) -> Path:
     if not path.is_file():
         raise DataError("no such file", where=f"{key}: {path}", fix="paths are relative to the recipe's folder")
     return path
-
-
-SpecT = TypeVar("SpecT", bound=Spec)
-
-
-def _beside(spec: SpecT, folder: Path) -> SpecT:
-    """``spec`` with its relative paths below ``folder``."""
-    return spec.model_copy(update={name: _moved(getattr(spec, name), folder) for name in type(spec).model_fields})
-
-
-def _moved(value: Any, folder: Path) -> Any:
-    if isinstance(value, Spec):
-        return _beside(value, folder)
-    if isinstance(value, tuple):
-        return tuple(_moved(item, folder) for item in value)
-    return folder / value.expanduser() if isinstance(value, Path) else value

@@ -69,6 +69,9 @@ class SynthesizeSpec(Spec):
     default in ``collect/wording/question_answering.jinja``."""
     pairs: PairFormat = PairFormat()
     """How the reply writes its pairs."""
+    exclude_phrases: Path | None = None
+    """Text file, a phrase a line: a pair that holds one of them, in question or answer, is dropped. Meant for the names
+    that the evaluation asks about: a teacher words a test question anew, and no comparison of questions finds that."""
     training_template: Path | None = None
     """Jinja file with the user turn of the training examples; it may use ``question`` and ``examples``. ``None``: the
     question alone."""
@@ -106,7 +109,7 @@ def synthesize(
         progress: called with (new pairs, target) after each round.
 
     Drops: a reply that is no text (``refused``, ``content_filter``, ``failed``, ``empty_reply``), a malformed piece
-    (reasons of ``parse_pairs``), ``seed`` (repeats a seed), ``duplicate``, ``evaluation_item``.
+    (reasons of ``parse_pairs``), ``seed`` (repeats a seed), ``duplicate``, ``evaluation_item``, ``excluded_phrase``.
 
     Raises:
         DataError: fewer seeds than shots.
@@ -175,6 +178,7 @@ class _Synthesis:
         # Why a normalised question cannot be accepted (again); the evaluation's claim is the strongest.
         self._taken = {normalise_question(pair.question): "seed" for pair in seeds}
         self._taken |= {normalise_question(question): "evaluation_item" for question in exclude}
+        self._phrases = _read_phrases(spec.exclude_phrases)
 
     def check_templates(self) -> None:
         """Render both once, so that a mistake shows before anything is paid."""
@@ -229,8 +233,10 @@ class _Synthesis:
     def _enter(self, name: str, pair: QuestionAnswer, digest: str) -> None:
         key = normalise_question(pair.question)
         taken = self._taken.setdefault(key, "")
-        if taken:
-            self._drop(name, taken, f"{pair.question} | {pair.answer}")
+        words = f" {key} {normalise_question(pair.answer)} "
+        reason = taken or ("excluded_phrase" if any(phrase in words for phrase in self._phrases) else "")
+        if reason:
+            self._drop(name, reason, f"{pair.question} | {pair.answer}")
             return
         self._taken[key] = "duplicate"
         self.accepted.append(_Accepted(pair, digest))
@@ -268,3 +274,14 @@ class _Synthesis:
             draw = generator(self.seed, "training_shots", question)
             shots = [self.seeds[i] for i in draw.permutation(len(self.seeds))[: self.spec.training_shots]]
         return self._training_template.render(question=question, examples=shots)
+
+
+def _read_phrases(path: Path | None) -> tuple[str, ...]:
+    """The phrases as whole words of a normalised text: a space before and behind."""
+    if path is None:
+        return ()
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read: {error}", where=str(path), fix="one phrase a line, UTF-8") from error
+    return tuple(f" {phrase} " for line in lines if (phrase := normalise_question(line)))

@@ -15,8 +15,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from epigone.collect.importing.html_text import html_to_text, is_rendered_page
 from epigone.collect.importing.import_spec import DumpFormat, ImportSpec
+from epigone.page_text import html_to_text, is_rendered_page
 from epigone.records import Message, Role
 
 __all__ = ["READERS", "Dialogue", "Fault", "RecordReader"]
