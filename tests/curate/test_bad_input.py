@@ -11,8 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from epigone.curate import Curated, CurateSpec, card_html, curate, curate_to_folder, data_card, read_conversations
-from epigone.disk import read_jsonl
+from epigone.curate import (
+    Curated,
+    CurateSpec,
+    Curation,
+    card_html,
+    curate,
+    curate_to_folder,
+    data_card,
+    read_conversations,
+)
+from epigone.disk import read_jsonl, write_jsonl
 from epigone.errors import DataError
 from epigone.records import Conversation, Drop, Message
 
@@ -131,7 +140,19 @@ def test_what_is_written_can_be_read_again(tmp_path: Path) -> None:
         Conversation(id="a", messages=(Message(role="user", content="\ud800"),)),
         Conversation(id="\udfff", messages=()),
     ]
-    curate_to_folder(RECIPE, records, tmp_path, seed=0, title="fuzz")
+    curate_to_folder(Curation(RECIPE, seed=0), records, tmp_path, title="fuzz")
     assert read_jsonl(tmp_path / "conversations.jsonl", Conversation) == []
     drops = read_jsonl(tmp_path / "drops.jsonl", Drop)
     assert [(drop.id, drop.reason) for drop in drops] == [("a", "lone_surrogate"), ("\\udfff", "lone_surrogate")]
+
+
+def test_a_collected_folder_brings_its_drops_so_that_the_funnel_begins_at_the_source(tmp_path: Path) -> None:
+    told = Conversation(
+        id="a", messages=(Message(role="user", content="Why?"), Message(role="assistant", content="So."))
+    )
+    write_jsonl(tmp_path / "conversations.jsonl", [told])
+    write_jsonl(tmp_path / "drops.jsonl", [Drop(id="b", step="import", reason="empty")])
+    curated = curate(RECIPE, read_conversations([tmp_path]), seed=0)
+    assert [row.step for row in curated.funnel][:2] == ["import", "clean"]
+    assert curated.funnel[0].reasons == {"empty": 1}
+    assert [one.id for one in curated.conversations] == ["a"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import epigone.curate
-from epigone.curate import CurateSpec, EvaluationText, curate, write_curated
+from epigone.curate import Collection, CurateSpec, EvaluationText, curate, run_step, write_curated
 from epigone.disk import read_jsonl
 from epigone.errors import SpecError
 from epigone.records import Conversation, Drop, Message
@@ -16,21 +16,30 @@ from epigone.specs import parse_spec
 
 def test_the_public_surface_is_this() -> None:
     assert epigone.curate.__all__ == [
+        "Amount",
+        "AmountRow",
         "CategoriesSpec",
         "CategoryDefinitions",
         "CategoryShare",
+        "Checked",
+        "Collection",
         "CurateSpec",
         "Curated",
+        "Curation",
         "DataCard",
         "DecontaminateSpec",
         "Diversity",
         "DiversitySpec",
         "EvaluationText",
         "FunnelRow",
+        "LabellerSpec",
         "Match",
+        "MixRow",
         "Nested",
         "QueryLabel",
         "SimilarPair",
+        "TokenCounter",
+        "TokenizerSpec",
         "card_html",
         "card_markdown",
         "category_shares",
@@ -40,12 +49,16 @@ def test_the_public_surface_is_this() -> None:
         "draw_queries",
         "find_matches",
         "label_queries",
+        "latest_labels",
         "measure_diversity",
         "mix_sources",
         "nested_amounts",
         "open_workers",
+        "read_collections",
         "read_conversations",
         "read_definitions",
+        "read_recipe",
+        "run_step",
         "support",
         "take_replay",
         "write_curated",
@@ -86,6 +99,7 @@ def test_the_default_recipe_cleans_deduplicates_and_decontaminates_with_a_reason
         ("clean", 7, 6, {"no_exchange": 1}),
         ("deduplicate", 6, 5, {"duplicate_query": 1}),
         ("decontaminate", 5, 4, {"matches_prompt": 1}),
+        ("support", 4, 4, {}),
     ]
     (match,) = curated.audit
     assert (match.benchmark, match.item, match.part, match.conversation, match.turn) == ("quiz", "1", "prompt", "f", 0)
@@ -139,6 +153,21 @@ def test_a_wrong_recipe_is_refused_with_a_hint(steps: list[object], hint: str) -
         parse_spec(CurateSpec, {"steps": steps}, where="recipe.yaml")
 
 
+def test_a_step_alone_is_a_function_on_iterables() -> None:
+    assert [type(one).__name__ for one in run_step("deduplicate", iter(DATA[:3]))] == [
+        "Conversation",
+        "Drop",
+        "Conversation",
+    ]
+    french = dialogue(
+        "fr", "Pourquoi le ciel est-il bleu pendant toute la journée ?", "La lumière est diffusée par l'air."
+    )
+    (only,) = run_step("language", [french], keep=["fr"])
+    assert isinstance(only, Conversation) and only.tags == {"language": "fr"}
+    with pytest.raises(SpecError, match="did you mean 'keep'"):
+        run_step("language", [], kep=["fr"])
+
+
 def test_text_that_no_file_can_hold_is_dropped_at_the_door() -> None:
     data = [dialogue("s", "bad \ud800 half", "x"), dialogue("n", "nul \x00", "x"), DATA[0]]
     curated = curate(CurateSpec(), data, seed=0)
@@ -159,9 +188,9 @@ def test_two_processes_give_the_same_as_one() -> None:
 
 def test_the_folder_holds_everything(tmp_path: Path) -> None:
     curated = curate(CurateSpec(), DATA, seed=0, evaluation=ITEMS)
-    write_curated(curated, tmp_path, title="toy", collected={"requests": 7})
+    write_curated(curated, tmp_path, title="toy", collections=[Collection(stats={"requests": 7})])
     assert tuple(read_jsonl(tmp_path / "conversations.jsonl", Conversation)) == curated.conversations
     assert tuple(read_jsonl(tmp_path / "drops.jsonl", Drop)) == curated.drops
     assert "test terms" in (tmp_path / "card.md").read_text()
     assert (tmp_path / "card.html").read_text().startswith("<section")
-    assert "collected.requests" in (tmp_path / "curated.json").read_text()
+    assert "| requests | 7 |" in (tmp_path / "card.md").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from epigone.cli import app
 from epigone.curate import CurateSpec, EvaluationText, card_html, card_markdown, curate, data_card
-from epigone.disk import write_jsonl
+from epigone.disk import write_json, write_jsonl
 from epigone.records import Conversation, Drop, Message
 
 EVIL = '</pre><script>alert(1)</script> | ```\n# heading\n```` <img src=x onerror="y"> [l](javascript:z)'
@@ -25,11 +26,23 @@ DATA = [
 ]
 
 
+class WordCounter:
+    """Counts words; its name tries to be markup."""
+
+    name = "<b>words"
+
+    def conversations(self, conversations: Sequence[Conversation]) -> list[int]:
+        return [sum(len(turn.content.split()) for turn in one.messages) for one in conversations]
+
+    def texts(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+
 def make_card() -> tuple[str, str]:
     recipe = CurateSpec.model_validate({"steps": ["clean", "deduplicate", "decontaminate", "diversity"]})
     items = [EvaluationText(benchmark="<bench>", item="1", prompt="a b c d e f g h i j k l m n")]
     curated = curate(recipe, [Drop(id="d", step="read", reason="<not json>"), *DATA], seed=0, evaluation=items)
-    card = data_card(curated, title="<title>", token_counts=[10] * len(curated.conversations))
+    card = data_card(curated, title="<title>", tokens=WordCounter())
     return card_markdown(card), card_html(card, page=True)
 
 
@@ -55,9 +68,11 @@ def test_the_card_says_sources_terms_tokens_and_funnel() -> None:
         for n in range(3)
     ]  # fmt: skip
     curated = curate(CurateSpec(), clean, seed=0)
-    markdown = card_markdown(data_card(curated, title="Sea", token_counts=[5, 6, 7]))
-    assert "| sea | gpt | not declared | 3 | 6 |" in markdown
-    assert "| 18 |" in markdown
+    markdown = card_markdown(data_card(curated, title="Sea", tokens=WordCounter()))
+    assert "| sea | gpt | not declared | 3 | 6 | 99 | 24 |" in markdown  # 3 x (5 + 3) words
+    assert "24 tokens in all, counted by the tokenizer of <b>words" not in markdown
+    assert "24 tokens in all, counted by the tokenizer of &#60;b&#62;words" in markdown
+    assert "| tokens a conversation | 8 | 8 | 8 | 8 |" in markdown
     assert "| clean | 3 | 3 | none |" in markdown
     assert "no evaluation texts were given" in markdown
 
@@ -69,8 +84,47 @@ def test_the_card_shows_where_two_detectors_disagree() -> None:
     card = data_card(curate(recipe, data, seed=0), title="t")
     assert card.confusion == {"en en": 3.0}
     assert card.statistics == {}
+    assert card.agreement == 1.0
     assert "| en en | 3 |" in card_markdown(card)
+    assert "agree on 100.0 % of the dialogues" in card_markdown(card)
     assert '<td>en en</td><td class="number">3</td>' in card_html(card)
+
+
+def test_the_card_says_what_was_looked_for_in_every_benchmark_and_how_near_the_data_comes() -> None:
+    query = "Which river flows through the old town of Ljubljana and under its three famous bridges?"
+    data = [Conversation(id="a", messages=(Message(role="user", content=query),
+                                           Message(role="assistant", content="The Ljubljanica.")))]  # fmt: skip
+    items = [
+        EvaluationText(benchmark="rivers", item="1", prompt=query, answers=("Ljubljanica",)),
+        EvaluationText(benchmark="rivers", item="2", prompt="What is the longest river that ends in no sea at all?"),
+        EvaluationText(benchmark="songs", item="1", prompt="Hum!"),
+    ]
+    recipe = CurateSpec.model_validate({"steps": [{"decontaminate": {"drop": "neither"}}]})
+    card = data_card(curate(recipe, data, seed=0, evaluation=items), title="t")
+    # benchmark, items, texts looked for, too short, rule, matches, items, conversations, dropped
+    assert "| rivers | 2 | 2 | 1 | 13 words in a row | 1 | 1 | 1 | neither |" in card_markdown(card)
+    assert "| songs | 1 | 0 | 1 | 13 words in a row | 0 | 0 | 0 |  |" in card_markdown(card)
+    assert [(row.benchmark, row.items) for row in card.support] == [("rivers", 2), ("songs", 1)]
+    assert card.support[0].p75 > 0.5  # item 1 is a copy
+    assert "Support of the evaluation" in card_html(card)
+
+
+def test_the_card_shows_how_the_data_was_collected_with_its_yield_curve(tmp_path: Path) -> None:
+    curve = [[64 * step, 60 * step - step**2] for step in range(31)]
+    collected = {"stats": {"requests": 1920.0}, "yield_curve": curve, "stopped": "target reached: 900 pairs of 900"}
+    write_json(tmp_path / "in" / "collected.json", collected)
+    write_jsonl(tmp_path / "in" / "conversations.jsonl", DATA)
+    (tmp_path / "recipe.yaml").write_text("steps: [clean]\n")
+    result = CliRunner().invoke(
+        app, ["curate", str(tmp_path / "recipe.yaml"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 0, result.exception
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "Ended: target reached: 900 pairs of 900." in card and "| requests | 1,920 |" in card
+    points = card.split("| requests answered | conversations kept |")[1].split("\n\n")[0].splitlines()[2:]
+    assert len(points) == 12
+    assert (points[0], points[-1]) == ("| 0 | 0 |", "| 1,920 | 900 |")
+    assert "<h3>Collection</h3>" in (tmp_path / "out" / "card.html").read_text()
 
 
 def test_the_command_line_writes_a_folder_and_shows_the_funnel(tmp_path: Path) -> None:

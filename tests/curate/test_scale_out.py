@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from epigone.curate import CurateSpec, EvaluationText, curate_to_folder, open_workers
-from epigone.curate.pipeline import Curation
+from epigone.curate import CurateSpec, Curation, EvaluationText, curate_to_folder, open_workers
 from epigone.disk import digest_folder
 from epigone.errors import EpigoneError
 from epigone.records import Conversation, Message
@@ -37,9 +36,8 @@ ITEMS = [EvaluationText(benchmark="b", item="1", prompt="Tell me about the old b
 def test_ray_and_processes_give_the_same_bytes_as_one_process(tmp_path: Path) -> None:
     digests = {}
     for name, workers in (("one", open_workers(1)), ("two", open_workers(2)), ("ray", open_workers(2, "local"))):
-        curated = curate_to_folder(
-            RECIPE, dialogues(2_000), tmp_path / name, seed=0, title="toy", evaluation=ITEMS, workers=workers
-        )
+        curation = Curation(RECIPE, seed=0, evaluation=ITEMS, workers=workers)
+        curated = curate_to_folder(curation, dialogues(2_000), tmp_path / name, title="toy")
         assert 0 < curated.funnel[-1].kept < 2_000
         assert curated.audit
         digests[name] = digest_folder(tmp_path / name)

@@ -1,17 +1,120 @@
-"""Amounts and mixtures: nested prefixes of one seeded order, sources by share of tokens, replay text by token count."""
+"""Amounts: nested prefixes of one seeded order, counted in the student's tokens, and replay text beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from pydantic import BeforeValidator, Field
 
-from epigone.curate.curated import Nested
+from epigone.curate.curated import AmountRow, Nested, Notes
+from epigone.curate.spool import Spool
+from epigone.curate.tokens import TokenCounter, with_tokens
+from epigone.disk import read_jsonl
 from epigone.errors import InputError
-from epigone.records import Conversation
+from epigone.records import Conversation, Drop
+from epigone.specs import Spec
 
-__all__ = ["mix_sources", "nested_amounts", "take_replay"]
+__all__ = ["Amount", "Amounts", "AmountsSpec", "checked_counts", "nested_amounts", "take_replay"]
+
+_UNITS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
+
+
+def _parse_amount(value: object) -> object:
+    """``20M``, ``0.3M``, ``40k`` or a plain number of tokens; ``all`` stays as it is."""
+    if isinstance(value, str) and value != "all":
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kKMB]?)\s*", value)
+        if not match:
+            raise ValueError("an amount is a number of tokens such as 300000, 40k or 20M, or the word all")
+        return round(float(match[1]) * _UNITS[match[2]])
+    return value
+
+
+Amount = Annotated[Annotated[int, Field(gt=0)] | Literal["all"], BeforeValidator(_parse_amount)]
+"""A number of tokens as a user writes it (300000, 40k, 20M), or the word ``all``: everything there is."""
+
+
+class ReplaySpec(Spec):
+    """Pre-training text that is mixed into the training."""
+
+    share: float = Field(gt=0, lt=1)
+    """Share of the training tokens that are replay: with D imitation tokens, D · share / (1 − share) of them."""
+    texts: Path
+    """JSONL of ``{text}``."""
+
+
+class AmountsSpec(Spec):
+    """How much data there shall be, in tokens of the recipe's ``tokenizer``."""
+
+    tokens: tuple[Amount, ...] = Field(min_length=1)
+    """Amounts. The data is put into one seeded order, and each amount is the shortest prefix that holds it; what no
+    amount needs is dropped (``beyond_largest_amount``). ``all``: everything there is."""
+    replay: ReplaySpec | None = None
+    """Replay text for each amount, nested in the same way; written to ``replay.jsonl``."""
+
+
+class _Text(Struct, frozen=True):
+    text: str
+
+
+class Amounts:
+    """The step: all conversations in one seeded order, so that every amount is the beginning of the data."""
+
+    def __init__(self, spec: AmountsSpec, tokens: TokenCounter, *, seed: int) -> None:
+        self.spec, self.tokens, self.seed = spec, tokens, seed
+
+    def run(self, stream: Iterable[Conversation], notes: Notes) -> Iterator[Conversation | Drop]:
+        with Spool() as spool:
+            known: list[Conversation] = []
+            counts: list[int] = []
+            for conversation, tokens in with_tokens(stream, self.tokens):
+                spool.add(conversation)
+                known.append(Conversation(id=conversation.id, messages=()))
+                counts.append(tokens)
+            amounts = self._wanted(sum(counts))
+            nested = nested_amounts(known, counts, amounts, seed=self.seed)
+            longest = max(nested.prefix.values(), default=0)
+            for place, conversation in enumerate(spool.at(nested.order)):
+                if place < longest:
+                    yield conversation
+                else:
+                    yield Drop(id=conversation.id, step="amounts", reason="beyond_largest_amount")
+            notes.amounts, notes.replay = self._rows(nested, amounts)
+
+    def _wanted(self, total: int) -> list[int]:
+        """The amounts in tokens; of data without a token there is no amount but nothing."""
+        wanted = {total if amount == "all" else amount for amount in self.spec.tokens}
+        return sorted(wanted - {0})
+
+    def _rows(self, nested: Nested, amounts: Sequence[int]) -> tuple[tuple[AmountRow, ...], tuple[str, ...]]:
+        texts: list[str] = []
+        counts: list[int] = []
+        if self.spec.replay is not None and amounts:
+            share, pool = self.spec.replay.share, read_jsonl(self.spec.replay.texts, _Text)
+            wanted = [round(nested.tokens[amount] * share / (1 - share)) for amount in amounts]
+            pool_texts = [line.text for line in pool]
+            texts = take_replay(pool_texts, self.tokens.texts(pool_texts), max(wanted), seed=self.seed)
+            counts = list(self.tokens.texts(texts))
+            reached = np.cumsum(counts)
+            taken = [int(np.searchsorted(reached, tokens)) + 1 if tokens else 0 for tokens in wanted]
+        else:
+            taken = [0] * len(amounts)
+        rows = tuple(
+            AmountRow(
+                amount=amount,
+                conversations=nested.prefix[amount],
+                tokens=nested.tokens[amount],
+                replay_texts=texts_taken,
+                replay_tokens=sum(counts[:texts_taken]),
+            )
+            for amount, texts_taken in zip(amounts, taken, strict=True)
+        )
+        return rows, tuple(texts)
 
 
 def nested_amounts(
@@ -31,7 +134,7 @@ def nested_amounts(
         InputError: lengths differ, an amount is not positive, or larger than the data: the message gives the data's
         tokens.
     """
-    tokens = _checked_counts(token_counts, len(conversations), "conversations")
+    tokens = checked_counts(token_counts, len(conversations), "conversations")
     shuffled = np.random.default_rng(seed).permutation(len(conversations))
     by_id = np.array(sorted(range(len(conversations)), key=lambda index: conversations[index].id), dtype=np.int64)
     order = by_id[shuffled] if len(by_id) else by_id
@@ -63,7 +166,7 @@ def take_replay(texts: Sequence[str], token_counts: Sequence[int], tokens: int, 
     Raises:
         InputError: the texts hold fewer tokens than that: the message says how many.
     """
-    counts = _checked_counts(token_counts, len(texts), "replay texts")
+    counts = checked_counts(token_counts, len(texts), "replay texts")
     if tokens <= 0:
         return []
     order = np.random.default_rng(seed).permutation(len(texts))
@@ -78,48 +181,8 @@ def take_replay(texts: Sequence[str], token_counts: Sequence[int], tokens: int, 
     return [texts[index] for index in order[: int(np.searchsorted(reached, tokens)) + 1]]
 
 
-def mix_sources(
-    conversations: Sequence[Conversation], token_counts: Sequence[int], shares: Mapping[str, float], *, seed: int
-) -> list[int]:
-    """Indices of the largest mixture in which each source holds its share of the tokens, to within one conversation.
-
-    Conversations of each source are taken in a seeded order; the source that is scarcest for its share sets the size.
-    A source without a share is left out.
-
-    Args:
-        shares: source name to share; they sum to 1.
-
-    Raises:
-        InputError: a source of ``shares`` is not in the data, or the shares do not sum to 1.
-    """
-    tokens = _checked_counts(token_counts, len(conversations), "conversations")
-    if abs(sum(shares.values()) - 1) > 1e-6 or any(share <= 0 for share in shares.values()):
-        raise InputError(
-            f"the shares sum to {sum(shares.values()):g}", where="mix.shares", fix="give positive shares that sum to 1"
-        )
-    members: dict[str, list[int]] = {source: [] for source in shares}
-    for index, conversation in enumerate(conversations):
-        if conversation.source in members:
-            members[conversation.source].append(index)
-    absent = [source for source, indices in members.items() if not tokens[indices].sum()]
-    if absent:
-        known = ", ".join(sorted({conversation.source or "(none)" for conversation in conversations}))
-        raise InputError(
-            f"no tokens of source {', '.join(absent)} in the data (found: {known or 'nothing'})",
-            where="mix.shares",
-            fix="name sources as the conversations do",
-        )
-    total = min(float(tokens[indices].sum()) / shares[source] for source, indices in members.items())
-    chosen: list[int] = []
-    for number, (source, indices) in enumerate(sorted(members.items())):
-        by_id = sorted(indices, key=lambda index: conversations[index].id)
-        order = np.array(by_id)[np.random.default_rng([seed, number]).permutation(len(by_id))]
-        reached = np.cumsum(tokens[order])
-        chosen += order[: int(np.searchsorted(reached, total * shares[source] * (1 - 1e-9))) + 1].tolist()
-    return sorted(chosen)
-
-
-def _checked_counts(counts: Sequence[int], expected: int, what: str) -> npt.NDArray[np.int64]:
+def checked_counts(counts: Sequence[int], expected: int, what: str) -> npt.NDArray[np.int64]:
+    """``counts`` as an array, (N,); an error where they cannot belong to ``expected`` records."""
     tokens = np.asarray(counts, dtype=np.int64).reshape(-1)
     if len(tokens) != expected:
         raise InputError(

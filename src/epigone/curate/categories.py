@@ -8,34 +8,36 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 import yaml
 from pydantic import Field, model_validator
-from scipy.stats import binomtest
+from scipy.special import ndtri
 
 from epigone.curate.curated import CategoryShare, Notes, QueryLabel
 from epigone.curate.queries import first_query
-from epigone.disk import read_yaml
+from epigone.disk import read_jsonl, read_yaml
+from epigone.errors import SpecError
+from epigone.models import ApiSpec, LocalSpec, Progress, TextModel
 from epigone.records import Conversation, Message, Reply, Request
 from epigone.specs import Spec, parse_spec
-
-if TYPE_CHECKING:  # the client library takes most of a second to import, and every worker would
-    from epigone.models import Progress, TextModel
 
 __all__ = [
     "CategoriesSpec",
     "CategoryDefinitions",
     "LabelCategories",
+    "LabellerSpec",
     "category_shares",
     "draw_queries",
     "label_queries",
+    "latest_labels",
     "read_definitions",
 ]
 
@@ -59,13 +61,45 @@ class CategoryDefinitions(Spec):
         return self
 
 
+class LabellerSpec(Spec):
+    """The model that labels: exactly one of ``api`` and ``local``."""
+
+    api: ApiSpec | None = None
+    """A model behind an endpoint."""
+    local: LocalSpec | None = None
+    """A model run here."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> LabellerSpec:
+        if (self.api is None) == (self.local is None):
+            raise ValueError("give exactly one of 'api' and 'local'")
+        return self
+
+    @property
+    def model(self) -> ApiSpec | LocalSpec:
+        """The model, to be opened with ``open_model``."""
+        model = self.api or self.local
+        assert model is not None, "the validator asks for one"
+        return model
+
+
 class CategoriesSpec(Spec):
-    """Which queries are labelled, and by which definitions."""
+    """Which queries are labelled, by whom, and by which definitions."""
 
     sample: int = Field(default=50, ge=1)
     """How many queries are drawn; the paper read 50."""
     definitions: Path | None = None
     """A YAML file of :class:`CategoryDefinitions`. ``None``: the nine categories of the paper's Table 6."""
+    judge: LabellerSpec | None = None
+    """The language model that labels."""
+    labels: Path | None = None
+    """Instead of a judge: a labels file, as ``epigone curate label`` writes it."""
+
+    @model_validator(mode="after")
+    def _one_labeller(self) -> CategoriesSpec:
+        if self.judge is not None and self.labels is not None:
+            raise ValueError("give 'judge' or 'labels', not both")
+        return self
 
 
 def read_definitions(path: Path | None = None) -> CategoryDefinitions:
@@ -81,19 +115,42 @@ def read_definitions(path: Path | None = None) -> CategoryDefinitions:
 
 
 class LabelCategories:
-    """The step: lets every record through, draws a sample of their queries, and asks the judge when all have passed."""
+    """The step: lets every record through and labels when all have passed. A judge gets a drawn sample of the queries;
+    of labels made by hand those count whose conversation is here."""
 
-    def __init__(self, spec: CategoriesSpec, judge: TextModel, *, seed: int) -> None:
+    def __init__(self, spec: CategoriesSpec, judge: TextModel | None, *, seed: int) -> None:
+        if spec.labels is None and judge is None:
+            raise SpecError(
+                "nobody labels",
+                where="steps.categories",
+                fix="name a `judge` (api or local), or the `labels` that `epigone curate label` wrote",
+            )
         self.spec, self.judge, self.seed = spec, judge, seed
         self._definitions = read_definitions(spec.definitions)
+        self._by_hand = latest_labels(read_jsonl(spec.labels, QueryLabel)) if spec.labels is not None else []
 
     def run(self, stream: Iterable[Conversation], notes: Notes) -> Iterator[Conversation]:
         draw = _Draw(self.spec.sample, self.seed)
+        labelled = {label.conversation for label in self._by_hand}
+        present: set[str] = set()
         for conversation in stream:
             draw.offer(conversation)
+            if conversation.id in labelled:
+                present.add(conversation.id)
             yield conversation
-        labels = label_queries(draw.drawn(), self._definitions, self.judge, seed=self.seed)
-        notes.labels = (*notes.labels, *labels)
+        if self.judge is not None and self.spec.labels is None:
+            notes.labels += tuple(label_queries(draw.drawn(), self._definitions, self.judge, seed=self.seed))
+            return
+        notes.labels += tuple(label for label in self._by_hand if label.conversation in present)
+        gone = len(labelled) - len(present)
+        if gone:
+            notes.notices.append(f"categories: {gone:,} labelled conversations are not in the data any more")
+
+
+def latest_labels(labels: Iterable[QueryLabel]) -> list[QueryLabel]:
+    """One label for each conversation and labeller: the last, as a correction stands below what it corrects."""
+    latest = {(label.conversation, label.labeller): label for label in labels}
+    return list(latest.values())
 
 
 class _Draw:
@@ -147,22 +204,31 @@ def label_queries(
 
 
 def category_shares(labels: Sequence[QueryLabel]) -> tuple[CategoryShare, ...]:
-    """Shares among the labels that are ok, largest first; Wilson intervals (Wilson 1927)."""
-    counts = Counter(label.category for label in labels if label.category is not None)
-    total = counts.total()
+    """Shares among each labeller's labels that are ok, largest first; Wilson intervals (Wilson 1927)."""
+    by_labeller: dict[str, Counter[str]] = {}
+    for label in labels:
+        if label.category is not None:
+            by_labeller.setdefault(label.labeller, Counter())[label.category] += 1
     shares = []
-    for category, count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])):
-        interval = binomtest(count, total).proportion_ci(method="wilson")
-        shares.append(
-            CategoryShare(
-                category=category,
-                count=count,
-                share=count / total,
-                low=float(interval.low),
-                high=float(interval.high),
+    for labeller, counts in sorted(by_labeller.items()):
+        total = counts.total()
+        for category, count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])):
+            low, high = _wilson(count, total)
+            shares.append(
+                CategoryShare(
+                    labeller=labeller, category=category, count=count, share=count / total, low=low, high=high
+                )
             )
-        )
     return tuple(shares)
+
+
+def _wilson(count: int, total: int) -> tuple[float, float]:
+    """(low, high) of the 95 % score interval (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n), Wilson 1927."""
+    z, share = float(ndtri(0.975)), count / total
+    middle = share + z**2 / (2 * total)
+    half = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    scale = 1 + z**2 / total
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
 def _question(query: str, definitions: CategoryDefinitions) -> str:

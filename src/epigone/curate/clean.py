@@ -10,7 +10,7 @@ import msgspec
 from pydantic import Field
 
 from epigone.curate.curated import Notes
-from epigone.curate.html_text import html_to_text, is_page_html
+from epigone.page_text import html_to_text, is_rendered_page
 from epigone.records import Conversation, Drop, Message
 from epigone.specs import Spec
 
@@ -84,7 +84,7 @@ def clean_conversation(conversation: Conversation, spec: CleanSpec, notes: Notes
 
 def _clean_message(message: Message, spec: CleanSpec, notes: Notes) -> Message:
     text = message.content
-    if spec.html == "page" and message.role == "assistant" and is_page_html(text):
+    if spec.html == "page" and message.role == "assistant" and is_rendered_page(text):
         text = html_to_text(text)
         notes.counts["clean.html_to_text"] += 1
     if spec.residue:

@@ -7,15 +7,19 @@ from typing import Literal
 
 from msgspec import Struct
 
-from epigone.records import Conversation, Drop
+from epigone.records import Conversation, Drop, ItemSupport
 
 __all__ = [
+    "AmountRow",
     "CategoryShare",
+    "Checked",
+    "Collection",
     "Curated",
     "Diversity",
     "EvaluationText",
     "FunnelRow",
     "Match",
+    "MixRow",
     "Nested",
     "Notes",
     "QueryLabel",
@@ -32,6 +36,18 @@ class EvaluationText(Struct, frozen=True, kw_only=True):
     answers: tuple[str, ...] = ()
 
 
+class Collection(Struct, frozen=True, kw_only=True):
+    """How the data was collected: a ``collected.json``, as ``epigone collect`` writes it.
+
+    ``stats``: counts by name. ``yield_curve``: (requests answered, conversations kept), both so far, after each round.
+    ``stopped``: why the collection ended.
+    """
+
+    stats: dict[str, float] = {}
+    yield_curve: tuple[tuple[int, int], ...] = ()
+    stopped: str = ""
+
+
 class QueryLabel(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One query's category, a line of a labels file; ``category`` is ``None`` unless ``status`` is ok."""
 
@@ -44,8 +60,9 @@ class QueryLabel(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CategoryShare(Struct, frozen=True, kw_only=True):
-    """A category's share of the labelled queries, with its 95 % Wilson interval."""
+    """A category's share of the queries that ``labeller`` labelled, with its 95 % Wilson interval."""
 
+    labeller: str
     category: str
     count: int
     share: float
@@ -70,6 +87,22 @@ class Match(Struct, frozen=True, kw_only=True, omit_defaults=True):
     dropped: Literal["training", "evaluation", "neither"]
     evaluation_text: str
     training_text: str
+
+
+class Checked(Struct, frozen=True, kw_only=True):
+    """What a decontamination looked for, of one benchmark: a row for each, whether or not anything was found.
+
+    ``rule``: what counts as a match, in words. ``texts``: prompts and gold answers of its ``items``; ``too_short`` of
+    them were left out, as they would match by chance. ``dropped``: which side of a match gives way.
+    """
+
+    benchmark: str
+    measure: Literal["bleu", "ngrams"]
+    rule: str
+    dropped: Literal["training", "evaluation", "neither"]
+    items: int
+    texts: int
+    too_short: int
 
 
 class FunnelRow(Struct, frozen=True, kw_only=True):
@@ -105,9 +138,35 @@ class Diversity(Struct, frozen=True, kw_only=True):
     most_similar: tuple[SimilarPair, ...]
 
 
+class MixRow(Struct, frozen=True, kw_only=True):
+    """A source of a mixture: the share of the tokens that was asked for, and its ``tokens`` and share ``held``."""
+
+    source: str
+    share: float
+    tokens: int
+    held: float
+
+
+class AmountRow(Struct, frozen=True, kw_only=True):
+    """An amount: the first ``conversations`` of the data hold ``tokens``, the least number that reaches it.
+
+    ``replay_texts``: how many of the replay texts, from the first, go with it; they hold ``replay_tokens``.
+    """
+
+    amount: int
+    conversations: int
+    tokens: int
+    replay_texts: int = 0
+    replay_tokens: int = 0
+
+
 class Curated(Struct, frozen=True, kw_only=True):
     """The outcome of a curation.
 
+    ``checked``: what decontamination looked for; ``audit``: what it found.
+    ``support``: how near the data comes to each evaluation item.
+    ``tokenizer``: what counted the tokens of ``mix`` and ``amounts``; ``None``: none were counted.
+    ``replay``: pre-training texts; each amount takes so many of them, from the first on.
     ``excluded_items``: (benchmark, item) pairs that the recipe removes from evaluation (``drop: evaluation``).
     ``statistics``: counts by stable name, such as ``clean.html_to_text``.
     ``notices``: sentences for a person, such as how many evaluation texts were too short to check.
@@ -116,7 +175,13 @@ class Curated(Struct, frozen=True, kw_only=True):
     conversations: tuple[Conversation, ...]
     drops: tuple[Drop, ...]
     funnel: tuple[FunnelRow, ...]
+    checked: tuple[Checked, ...] = ()
     audit: tuple[Match, ...] = ()
+    support: tuple[ItemSupport, ...] = ()
+    tokenizer: str | None = None
+    mix: tuple[MixRow, ...] = ()
+    amounts: tuple[AmountRow, ...] = ()
+    replay: tuple[str, ...] = ()
     excluded_items: tuple[tuple[str, str], ...] = ()
     diversity: Diversity | None = None
     labels: tuple[QueryLabel, ...] = ()
@@ -137,8 +202,7 @@ class Nested(Struct, frozen=True, kw_only=True):
 
 
 class Notes:
-    """What a step writes down beside its records: counters and audit matches. Mutable, local to one chunk, merged
-    after.
+    """What a step writes down beside its records. Mutable; what chunk steps write is local to a chunk, merged after.
 
     Counters are integers, so that the merged result does not depend on how the work was cut.
     """
@@ -149,11 +213,13 @@ class Notes:
         self.notices: list[str] = []
         self.diversity: Diversity | None = None
         self.labels: tuple[QueryLabel, ...] = ()
+        self.checked: list[Checked] = []
+        self.support: tuple[ItemSupport, ...] = ()
+        self.mix: tuple[MixRow, ...] = ()
+        self.amounts: tuple[AmountRow, ...] = ()
+        self.replay: tuple[str, ...] = ()
 
     def merge(self, other: Notes) -> None:
-        """Add another chunk's notes; chunks come in input order."""
+        """Add a chunk's notes; chunks come in input order, and chunk steps only count and match."""
         self.counts.update(other.counts)
         self.matches.extend(other.matches)
-        self.notices.extend(other.notices)
-        self.diversity = other.diversity or self.diversity
-        self.labels += other.labels

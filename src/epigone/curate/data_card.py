@@ -12,11 +12,13 @@ from functools import cache
 from typing import NamedTuple
 
 import jinja2
+import msgspec
 import numpy as np
 from msgspec import Struct
 
 from epigone.curate.categories import category_shares
-from epigone.curate.curated import CategoryShare, Curated, Diversity, FunnelRow
+from epigone.curate.curated import AmountRow, CategoryShare, Collection, Curated, Diversity, FunnelRow, MixRow
+from epigone.curate.tokens import TokenCounter
 from epigone.records import Conversation
 
 __all__ = ["Census", "DataCard", "SourceRow", "card_html", "card_markdown", "data_card"]
@@ -24,6 +26,7 @@ __all__ = ["Census", "DataCard", "SourceRow", "card_html", "card_markdown", "dat
 _EXCERPT = 600  # characters of each turn of an example
 _EXAMPLE_TURNS = 4
 _CONFUSION = "language.confusion "
+_CURVE_POINTS = 12
 _SHOWN = 20  # rows of an open-ended table
 _BACKTICKS = re.compile("`+")
 _MARKUP = re.compile(r"[|<>&`*\[\]\\!#]")
@@ -52,33 +55,63 @@ class LengthRow(Struct, frozen=True, kw_only=True):
 
 
 class MatchRow(Struct, frozen=True, kw_only=True):
-    """Decontamination of one benchmark: matches, the items and conversations that they concern, and which side went."""
+    """Decontamination of one benchmark: what was looked for, and what was found.
+
+    ``texts``: prompts and gold answers of the benchmark's ``items``, ``too_short`` of which could not be checked.
+    ``matches``: pairs of such a text and a training turn that fulfil ``rule``; they concern ``matched_items`` and
+    ``conversations``. ``dropped``: which side of a match went.
+    """
 
     benchmark: str
-    matches: int
+    rule: str
     items: int
+    texts: int
+    too_short: int
+    matches: int
+    matched_items: int
     conversations: int
     dropped: str
+
+
+class SupportRow(Struct, frozen=True, kw_only=True):
+    """How near the training queries come to a benchmark's items: the mean and the quartiles of their support."""
+
+    benchmark: str
+    items: int
+    mean: float
+    p25: float
+    median: float
+    p75: float
 
 
 class DataCard(Struct, frozen=True, kw_only=True):
     """Everything that the card shows; :func:`card_markdown` and :func:`card_html` are two views of it.
 
-    ``confusion``: how often two language detectors gave each pair of answers, such as ``en es``.
+    ``collections``: how the data was collected; their yield curves are thinned.
+    ``tokens``: of all conversations, counted by ``tokenizer``; ``None`` if not counted.
+    ``confusion``: how often two language detectors gave each pair of answers, such as ``en es``; ``agreement`` is the
+    share of dialogues on which they agree.
     ``unlabelled``: queries of the category sample that got no usable label; they are not in the shares.
     """
 
     title: str
     description: str
+    collections: tuple[Collection, ...]
     sources: tuple[SourceRow, ...]
     funnel: tuple[FunnelRow, ...]
     tags: dict[str, dict[str, int]]
     lengths: tuple[LengthRow, ...]
+    tokenizer: str | None
+    tokens: int | None
+    mix: tuple[MixRow, ...]
+    amounts: tuple[AmountRow, ...]
     decontamination: tuple[MatchRow, ...]
+    support: tuple[SupportRow, ...]
     categories: tuple[CategoryShare, ...]
     unlabelled: int
     diversity: Diversity | None
     confusion: dict[str, float]
+    agreement: float | None
     statistics: dict[str, float]
     notices: tuple[str, ...]
     examples: tuple[Conversation, ...]
@@ -87,11 +120,12 @@ class DataCard(Struct, frozen=True, kw_only=True):
 class Census:
     """Counts conversations one by one, so that a card can be made of a stream; holds a few bytes for each."""
 
-    def __init__(self, *, examples: int = 3, seed: int = 0) -> None:
+    def __init__(self, *, examples: int = 3, seed: int = 0, tokenizer: str | None = None) -> None:
+        self._tokenizer = tokenizer
         self._sources: defaultdict[str, _SourceCount] = defaultdict(_SourceCount.empty)
         self._tags: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._lengths = {"turns a conversation": array("q"), "characters a query": array("q")}
-        self._lengths |= {"characters an answer": array("q")}
+        self._lengths |= {"characters an answer": array("q"), "tokens a conversation": array("q")}
         self._wanted, self._seed = examples, seed
         self._examples: list[tuple[int, int, Conversation]] = []  # a heap: the largest draw on top; ids may repeat
 
@@ -105,6 +139,7 @@ class Census:
             count.totals[name] += amount
         if tokens is not None:
             count.totals["tokens"] += tokens
+            self._lengths["tokens a conversation"].append(tokens)
         for tag, value in conversation.tags.items():
             self._tags[tag][value] += 1
         self._lengths["turns a conversation"].append(len(conversation.messages))
@@ -122,26 +157,37 @@ class Census:
         if len(self._examples) > self._wanted:
             heapq.heappop(self._examples)
 
-    def card(self, curated: Curated, *, title: str, description: str) -> DataCard:
+    def card(
+        self, curated: Curated, *, title: str, description: str, collections: Sequence[Collection] = ()
+    ) -> DataCard:
         """The card of what was counted; ``curated`` gives the funnel, the audit and the measures."""
         confusion = {
             name.removeprefix(_CONFUSION): count
             for name, count in curated.statistics.items()
             if name.startswith(_CONFUSION)
         }
+        agreed = sum(count for pair, count in confusion.items() if len(set(pair.split())) == 1)
         examples = sorted(self._examples, key=lambda entry: -entry[0])
+        tokens = self._lengths["tokens a conversation"]
         return DataCard(
             title=title,
             description=description,
+            collections=tuple(_thinned(collection) for collection in collections),
             sources=tuple(count.row(source) for source, count in sorted(self._sources.items())),
             funnel=curated.funnel,
             tags={tag: dict(counts.most_common()) for tag, counts in sorted(self._tags.items())},
             lengths=tuple(_length_row(what, values) for what, values in self._lengths.items() if values),
+            tokenizer=self._tokenizer,
+            tokens=sum(tokens) if self._tokenizer is not None else None,
+            mix=curated.mix,
+            amounts=curated.amounts,
             decontamination=_match_rows(curated),
+            support=_support_rows(curated),
             categories=category_shares(curated.labels),
             unlabelled=sum(1 for label in curated.labels if label.status != "ok"),
             diversity=curated.diversity,
             confusion=dict(sorted(confusion.items(), key=lambda entry: (-entry[1], entry[0]))),
+            agreement=agreed / sum(confusion.values()) if confusion else None,
             statistics={name: count for name, count in curated.statistics.items() if not name.startswith(_CONFUSION)},
             notices=curated.notices,
             examples=tuple(conversation for _, _, conversation in examples),
@@ -153,15 +199,18 @@ def data_card(
     *,
     title: str,
     description: str = "",
-    token_counts: Sequence[int] | None = None,
+    tokens: TokenCounter | None = None,
     examples: int = 3,
     seed: int = 0,
 ) -> DataCard:
-    """The card of a curation that is in memory; ``token_counts`` by the student's own tokenizer, in the same order."""
-    census = Census(examples=examples, seed=seed)
-    counts: Iterable[int | None] = token_counts if token_counts is not None else [None] * len(curated.conversations)
-    for conversation, tokens in zip(curated.conversations, counts, strict=True):
-        census.add(conversation, tokens)
+    """The card of a curation that is in memory; ``tokens`` counts by the student's own tokenizer."""
+    census = Census(examples=examples, seed=seed, tokenizer=tokens.name if tokens is not None else None)
+    conversations = curated.conversations
+    counts: Iterable[int | None] = (
+        [None] * len(conversations) if tokens is None else tokens.conversations(conversations)
+    )
+    for conversation, count in zip(conversations, counts, strict=True):
+        census.add(conversation, count)
     return census.card(curated, title=title, description=description)
 
 
@@ -202,20 +251,46 @@ def _length_row(what: str, values: array[int]) -> LengthRow:
     return LengthRow(what=what, p5=p5, median=median, p95=p95, longest=float(max(values)))
 
 
+def _thinned(collection: Collection) -> Collection:
+    """The collection with at most a dozen points of its yield curve, the first and the last among them."""
+    curve = collection.yield_curve
+    places = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), _CURVE_POINTS)).round().astype(int))
+    return msgspec.structs.replace(collection, yield_curve=tuple(curve[place] for place in places))
+
+
 def _match_rows(curated: Curated) -> tuple[MatchRow, ...]:
-    by_benchmark = defaultdict(list)
+    by_check = defaultdict(list)
     for match in curated.audit:
-        by_benchmark[match.benchmark, match.dropped].append(match)
-    return tuple(
-        MatchRow(
-            benchmark=benchmark,
-            matches=len(matches),
-            items=len({match.item for match in matches}),
-            conversations=len({match.conversation for match in matches}),
-            dropped=dropped,
+        by_check[match.benchmark, match.measure, match.dropped].append(match)
+    rows = []
+    for checked in curated.checked:
+        matches = by_check[checked.benchmark, checked.measure, checked.dropped]
+        rows.append(
+            MatchRow(
+                benchmark=checked.benchmark,
+                rule=checked.rule,
+                items=checked.items,
+                texts=checked.texts,
+                too_short=checked.too_short,
+                matches=len(matches),
+                matched_items=len({match.item for match in matches}),
+                conversations=len({match.conversation for match in matches}),
+                dropped=checked.dropped,
+            )
         )
-        for (benchmark, dropped), matches in sorted(by_benchmark.items())
-    )
+    return tuple(rows)
+
+
+def _support_rows(curated: Curated) -> tuple[SupportRow, ...]:
+    by_benchmark: defaultdict[str, list[float]] = defaultdict(list)
+    for record in curated.support:
+        by_benchmark[record.task].append(record.value)
+    rows = []
+    for benchmark, values in sorted(by_benchmark.items()):
+        p25, median, p75 = np.percentile(values, (25, 50, 75)).tolist()
+        mean = float(np.mean(values))
+        rows.append(SupportRow(benchmark=benchmark, items=len(values), mean=mean, p25=p25, median=median, p75=p75))
+    return tuple(rows)
 
 
 @cache

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from epigone.curate.bleu import BleuPairs, Hypotheses, tokenize_13a
-from epigone.curate.curated import EvaluationText, Match, Notes
+from epigone.curate.curated import Checked, EvaluationText, Match, Notes
 from epigone.curate.grams import GramTable
 from epigone.records import Conversation, Drop
 from epigone.specs import Spec
@@ -48,6 +49,11 @@ class DecontaminateSpec(Spec):
     answers: bool = True
     """Also look for the items' gold answers in the assistant's turns, with the same limits."""
 
+    @property
+    def rule(self) -> str:
+        """What counts as a match, in words."""
+        return f"BLEU > {self.bleu_above:g}" if self.measure == "bleu" else f"{self.ngram_words} words in a row"
+
 
 class _Text(NamedTuple):
     owner: EvaluationText
@@ -60,8 +66,25 @@ class Decontaminate:
 
     def __init__(self, spec: DecontaminateSpec, evaluation: Sequence[EvaluationText]) -> None:
         self.spec = spec
-        self._finders = [_make_finder(spec, texts) for texts in _texts_by_part(spec, evaluation)]
-        self.too_short = sum(finder.too_short for finder in self._finders)
+        parts = _texts_by_part(spec, evaluation)
+        self._finders = [_make_finder(spec, texts) for texts in parts]
+        texts = Counter(text.owner.benchmark for part in parts for text in part)
+        looked_for = Counter(text.owner.benchmark for finder in self._finders for text in finder.texts)
+        items: defaultdict[str, set[str]] = defaultdict(set)
+        for item in evaluation:
+            items[item.benchmark].add(item.item)
+        self.checked = tuple(
+            Checked(
+                benchmark=name,
+                measure=spec.measure,
+                rule=spec.rule,
+                dropped=spec.drop,
+                items=len(items[name]),
+                texts=texts[name],
+                too_short=texts[name] - looked_for[name],
+            )
+            for name in sorted(items)
+        )
 
     def run(self, chunk: Sequence[Conversation], notes: Notes) -> Iterator[Conversation | Drop]:
         matches = self.matches(chunk)
@@ -132,7 +155,6 @@ class _BleuFinder:
         kept = [place for place, words in enumerate(tokens) if len(words) >= spec.shortest_tokens]
         self.texts = [texts[place] for place in kept]
         self.part = texts[0].part
-        self.too_short = len(texts) - len(kept)
         self._floor = spec.bleu_above
         self._hypotheses = Hypotheses([tokens[place] for place in kept])
 
@@ -152,7 +174,6 @@ class _NgramFinder:
         kept = [place for place, found in enumerate(words) if len(found) >= spec.shortest_words]
         self.texts = [texts[place] for place in kept]
         self.part = texts[0].part
-        self.too_short = len(texts) - len(kept)
         kept_words = [words[place] for place in kept]
         self._table = GramTable(kept_words, spec.ngram_words)
         # needles[n][g]: the evaluation texts that n-gram g stands for; shorter than ngram_words only where it is the

@@ -3,53 +3,49 @@
 conversations.jsonl   what stays, in the ``messages`` form
 drops.jsonl           what went: id, step, reason, detail
 audit.jsonl           matches with evaluation items, with both texts
+support.jsonl         how near the data comes to each evaluation item
 labels.jsonl          categories of sampled queries, where the recipe asks for them
-curated.json          funnel, statistics, notices, excluded evaluation items, diversity
+replay.jsonl          pre-training texts, where the recipe asks for them
+curated.json          funnel, statistics, notices, what decontamination looked for, mixture, amounts, diversity
 card.md, card.html    the data card; the HTML is a fragment for a report, ``card_page.html`` stands alone
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from epigone.curate.categories import category_shares
-from epigone.curate.curated import Curated, EvaluationText
+from epigone.curate.curated import Collection, Curated
 from epigone.curate.data_card import Census, DataCard, card_html, card_markdown
 from epigone.curate.pipeline import Curation
-from epigone.curate.recipe import CurateSpec
-from epigone.curate.workers import Workers
+from epigone.curate.tokens import TokenCounter, with_tokens
 from epigone.disk import atomic_write, write_json, write_jsonl, write_text
 from epigone.records import Conversation, Drop
-
-if TYPE_CHECKING:  # the client library takes most of a second to import, and every worker would
-    from epigone.models import TextModel
 
 __all__ = ["curate_to_folder", "write_curated"]
 
 
 def curate_to_folder(
-    spec: CurateSpec,
+    curation: Curation,
     records: Iterable[Conversation | Drop],
     folder: Path,
     *,
-    seed: int,
     title: str,
-    evaluation: Sequence[EvaluationText] = (),
-    workers: Workers | None = None,
-    judge: TextModel | None = None,
+    description: str = "",
+    collections: Sequence[Collection] = (),
 ) -> Curated:
     """Run a recipe from a stream into a folder, with memory that does not grow with the data.
 
     The result is that of :func:`epigone.curate.curate`, except that its conversations and drops are on disk only.
+    ``collections`` is for the card: how the data was collected.
     """
-    curation = Curation(spec, seed=seed, evaluation=evaluation, workers=workers, judge=judge)
-    census = _write_records(curation.stream(records), folder, seed)
+    census = _write_records(curation.stream(records), folder, curation.seed, curation.tokens)
     curated = curation.result((), ())
-    _write_findings(curated, census.card(curated, title=title, description=""), folder)
+    card = census.card(curated, title=title, description=description, collections=collections)
+    _write_findings(curated, card, folder)
     return curated
 
 
@@ -59,41 +55,66 @@ def write_curated(
     *,
     title: str,
     description: str = "",
-    collected: Mapping[str, float] | None = None,
+    collections: Sequence[Collection] = (),
+    tokens: TokenCounter | None = None,
     seed: int = 0,
 ) -> DataCard:
-    """Write a curation that is in memory; ``collected`` are numbers of the stage before, shown among the statistics."""
-    if collected:
-        statistics = {**{f"collected.{name}": value for name, value in collected.items()}, **curated.statistics}
-        curated = msgspec.structs.replace(curated, statistics=statistics)
+    """Write a curation that is in memory.
+
+    Args:
+        collections: how the data was collected, for the card.
+        tokens: counts for the card; ``None``: it says that tokens were not counted.
+        seed: draws the examples.
+    """
     records: list[Conversation | Drop] = [*curated.conversations, *curated.drops]
-    card = _write_records(records, folder, seed).card(curated, title=title, description=description)
+    census = _write_records(records, folder, seed, tokens)
+    card = census.card(curated, title=title, description=description, collections=collections)
     _write_findings(curated, card, folder)
     return card
 
 
-def _write_records(records: Iterable[Conversation | Drop], folder: Path, seed: int) -> Census:
-    census = Census(seed=seed)
+def _write_records(
+    records: Iterable[Conversation | Drop], folder: Path, seed: int, tokens: TokenCounter | None
+) -> Census:
+    census = Census(seed=seed, tokenizer=tokens.name if tokens is not None else None)
     encoder = msgspec.json.Encoder(order="deterministic")
     with atomic_write(folder / "conversations.jsonl") as kept, atomic_write(folder / "drops.jsonl") as dropped:
-        for record in records:
-            if isinstance(record, Conversation):
-                census.add(record)
-            (kept if isinstance(record, Conversation) else dropped).write(encoder.encode(record) + b"\n")
+
+        def written() -> Iterator[Conversation]:
+            for record in records:
+                is_kept = isinstance(record, Conversation)
+                (kept if is_kept else dropped).write(encoder.encode(record) + b"\n")
+                if isinstance(record, Conversation):
+                    yield record
+
+        if tokens is None:
+            for conversation in written():
+                census.add(conversation)
+        else:
+            for conversation, count in with_tokens(written(), tokens):
+                census.add(conversation, count)
     return census
 
 
 def _write_findings(curated: Curated, card: DataCard, folder: Path) -> None:
     write_jsonl(folder / "audit.jsonl", curated.audit)
-    if curated.labels:
-        write_jsonl(folder / "labels.jsonl", curated.labels)
+    for name, records in (("support", curated.support), ("labels", curated.labels)):
+        if records:
+            write_jsonl(folder / f"{name}.jsonl", records)
+    if curated.replay:
+        write_jsonl(folder / "replay.jsonl", ({"text": text} for text in curated.replay))
     write_json(
         folder / "curated.json",
         {
             "funnel": curated.funnel,
             "statistics": curated.statistics,
             "notices": curated.notices,
+            "decontamination": card.decontamination,
             "excluded_items": curated.excluded_items,
+            "tokenizer": card.tokenizer,
+            "tokens": card.tokens,
+            "mix": curated.mix,
+            "amounts": curated.amounts,
             "diversity": curated.diversity,
             "categories": category_shares(curated.labels),
         },

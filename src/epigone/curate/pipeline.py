@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from epigone.curate.amounts import Amounts, AmountsSpec
 from epigone.curate.categories import CategoriesSpec, LabelCategories
 from epigone.curate.clean import Clean, CleanSpec
 from epigone.curate.curated import Curated, EvaluationText, FunnelRow, Notes
@@ -20,23 +21,24 @@ from epigone.curate.decontaminate import Decontaminate, DecontaminateSpec
 from epigone.curate.deduplicate import Deduplicate, DeduplicateSpec
 from epigone.curate.diversity import DiversitySpec, MeasureDiversity
 from epigone.curate.language import Language, LanguageSpec
+from epigone.curate.mix import Mix, MixSpec
 from epigone.curate.near_duplicates import NearDuplicates, NearDuplicatesSpec
 from epigone.curate.recipe import CurateSpec, StepSpec
+from epigone.curate.support import MeasureSupport, SupportSpec
+from epigone.curate.tokens import CountedOnce, TokenCounter
 from epigone.curate.workers import Here, Workers, open_workers
 from epigone.errors import SpecError
+from epigone.models import TextModel
 from epigone.records import Conversation, Drop
+from epigone.specs import parse_spec
 
-if TYPE_CHECKING:  # the client library takes most of a second to import, and every worker would
-    from epigone.models import TextModel
-
-__all__ = ["Curation", "curate"]
+__all__ = ["Curation", "curate", "run_step"]
 
 _CHUNK_RECORDS, _CHUNK_CHARS = 512, 4_000_000
 
 Record = Conversation | Drop
 
-_STREAM_STEPS = (Deduplicate, NearDuplicates, MeasureDiversity, LabelCategories)
-_JUDGE_FIX = "pass `judge=` (on the command line: --judge FILE), or leave the step out and label by hand"
+_STREAM_STEPS = (Deduplicate, NearDuplicates, MeasureDiversity, LabelCategories, MeasureSupport, Mix, Amounts)
 
 
 class ChunkStep(Protocol):
@@ -67,18 +69,21 @@ def curate(
     evaluation: Sequence[EvaluationText] = (),
     workers: int = 1,
     judge: TextModel | None = None,
+    tokens: TokenCounter | None = None,
 ) -> Curated:
     """Apply the recipe's steps in order.
 
     ``conversations`` may hold :class:`Drop` records of an earlier stage (an importer's); they are kept and counted as
     steps of their own. Where ``evaluation`` is given and the recipe has no ``decontaminate`` step, matches are
-    audited at the end and nothing is dropped for them.
+    audited at the end and nothing is dropped for them; support is measured at the end as well.
 
     Args:
         workers: processes on this machine; the result does not depend on it.
         judge: the model that a ``categories`` step asks.
+        tokens: counts for ``mix`` and ``amounts``, as the recipe's ``tokenizer`` says.
     """
-    curation = Curation(spec, seed=seed, evaluation=evaluation, workers=open_workers(workers), judge=judge)
+    held = open_workers(workers)
+    curation = Curation(spec, seed=seed, evaluation=evaluation, workers=held, judge=judge, tokens=tokens)
     kept: list[Conversation] = []
     drops: list[Drop] = []
     for record in curation.stream(conversations):
@@ -87,6 +92,18 @@ def curate(
         else:
             drops.append(record)
     return curation.result(kept, drops)
+
+
+def run_step(name: str, records: Iterable[Record], *, seed: int = 0, **settings: object) -> Iterator[Record]:
+    """One step alone, lazily: ``run_step("language", conversations, keep=["en"])`` gives conversations and drops, in
+    order. Steps that need more than conversations are functions of their own: ``find_matches``, ``support``,
+    ``mix_sources``, ``nested_amounts``, ``label_queries``.
+
+    Raises:
+        SpecError: there is no such step, or a setting is wrong.
+    """
+    spec = parse_spec(CurateSpec, {"steps": [{name: settings}]}, where=name)
+    return Curation(spec, seed=seed).stream(records)
 
 
 class Curation:
@@ -100,21 +117,25 @@ class Curation:
         evaluation: Sequence[EvaluationText] = (),
         workers: Workers | None = None,
         judge: TextModel | None = None,
+        tokens: TokenCounter | None = None,
     ) -> None:
         self.workers = workers or Here()
         self.notes = Notes()
-        self._seed = seed
+        self.seed = seed
+        self.tokens = CountedOnce(tokens) if tokens is not None else None
         self._evaluation = evaluation
         self._judge = judge
         self._tallies: list[tuple[str, _Tally]] = []
         self._earlier: dict[str, Counter[str]] = {}
         self._steps = spec.steps
-        if evaluation and not any(step.name == "decontaminate" for step in spec.steps):
-            audit = StepSpec(decontaminate=DecontaminateSpec(drop="neither"))
-            self._steps = (*spec.steps, audit)
+        named = {step.name for step in spec.steps}
+        if evaluation and "decontaminate" not in named:
+            self._steps += (StepSpec(decontaminate=DecontaminateSpec(drop="neither")),)
             self.notes.notices.append(
                 "the recipe has no decontaminate step: matches with the evaluation were listed, none was dropped"
             )
+        if evaluation and "support" not in named:
+            self._steps += (StepSpec(support=SupportSpec()),)
 
     def stream(self, records: Iterable[Record]) -> Iterator[Record]:
         """Conversations that stay and drops, in order."""
@@ -146,7 +167,13 @@ class Curation:
             conversations=tuple(kept),
             drops=tuple(drops),
             funnel=tuple(rows),
+            checked=tuple(self.notes.checked),
             audit=tuple(self.notes.matches),
+            support=self.notes.support,
+            tokenizer=self.tokens.name if self.tokens is not None else None,
+            mix=self.notes.mix,
+            amounts=self.notes.amounts,
+            replay=self.notes.replay,
             excluded_items=tuple(sorted(excluded)),
             diversity=self.notes.diversity,
             labels=self.notes.labels,
@@ -161,28 +188,35 @@ class Curation:
             case DeduplicateSpec() as settings:
                 return Deduplicate(settings)
             case NearDuplicatesSpec() as settings:
-                return NearDuplicates(settings, seed=self._seed)
+                return NearDuplicates(settings, seed=self.seed)
             case CategoriesSpec() as settings:
-                if self._judge is None:
-                    raise SpecError("no model is given to judge categories", where="steps.categories", fix=_JUDGE_FIX)
-                return LabelCategories(settings, self._judge, seed=self._seed)
+                return LabelCategories(settings, self._judge, seed=self.seed)
             case LanguageSpec() as settings:
                 return Language(settings)
             case DiversitySpec() as settings:
-                return MeasureDiversity(settings, seed=self._seed, workers=self.workers)
+                return MeasureDiversity(settings, seed=self.seed, workers=self.workers)
+            case SupportSpec() as settings:
+                return MeasureSupport(settings, self._evaluation)
+            case MixSpec() as settings:
+                return Mix(settings, self._counter(), seed=self.seed)
+            case AmountsSpec() as settings:
+                return Amounts(settings, self._counter(), seed=self.seed)
             case DecontaminateSpec() as settings:
                 built = Decontaminate(settings, self._evaluation)
-                self._say_what_is_checked(built)
+                self.notes.checked += built.checked
+                if not self._evaluation:
+                    self.notes.notices.append("decontaminate: no evaluation texts were given, so nothing was checked")
                 return built
         raise AssertionError(f"no step is built from {type(step.settings).__name__}")
 
-    def _say_what_is_checked(self, step: Decontaminate) -> None:
-        if not self._evaluation:
-            self.notes.notices.append("decontaminate: no evaluation texts were given, so nothing was checked")
-        elif step.too_short:
-            self.notes.notices.append(
-                f"decontaminate ({step.spec.measure}): {step.too_short:,} evaluation texts were too short to check"
+    def _counter(self) -> TokenCounter:
+        if self.tokens is None:
+            raise SpecError(
+                "the recipe measures in tokens, and nothing was given that counts them",
+                where="tokenizer",
+                fix="pass `tokens=`, such as study.StudentTokens",
             )
+        return self.tokens
 
     def _intake(self, records: Iterable[Record]) -> Iterator[Record]:
         """Count an earlier stage's drops and refuse text that no file or tokenizer can hold."""

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from epigone.curate.categories import CategoriesSpec
+from epigone.curate.amounts import AmountsSpec
+from epigone.curate.categories import CategoriesSpec, LabellerSpec
 from epigone.curate.clean import CleanSpec
 from epigone.curate.decontaminate import DecontaminateSpec
 from epigone.curate.deduplicate import DeduplicateSpec
 from epigone.curate.diversity import DiversitySpec
 from epigone.curate.language import LanguageSpec
+from epigone.curate.mix import MixSpec
 from epigone.curate.near_duplicates import NearDuplicatesSpec
-from epigone.specs import Spec
+from epigone.curate.support import SupportSpec
+from epigone.curate.tokens import TokenizerSpec
+from epigone.disk import read_yaml
+from epigone.specs import Spec, beside, parse_spec
 
-__all__ = ["CurateSpec", "StepSpec"]
+__all__ = ["CurateSpec", "StepSpec", "read_recipe"]
+
+_DROPPING = {"clean", "deduplicate", "near_duplicates", "language", "decontaminate"}
+_COUNTING = {"mix": _DROPPING, "amounts": _DROPPING | {"mix"}}
+"""Steps that measure the data out in tokens, and what may not come after them: it would take away from that."""
 
 
 def _named(step: object) -> object:
@@ -45,7 +55,13 @@ class StepSpec(Spec):
     diversity: DiversitySpec | None = None
     """Measures how alike the queries are; drops nothing."""
     categories: CategoriesSpec | None = None
-    """A language model sorts a sample of the queries into categories; drops nothing."""
+    """A language model, or a person, sorts a sample of the queries into categories; drops nothing."""
+    support: SupportSpec | None = None
+    """Measures how near the data comes to each evaluation item; drops nothing. Runs last where it is not named."""
+    mix: MixSpec | None = None
+    """Sources get their shares of the tokens."""
+    amounts: AmountsSpec | None = None
+    """The data is put into one order, in which every amount of tokens is a prefix; replay text goes beside it."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> StepSpec:
@@ -75,3 +91,42 @@ class CurateSpec(Spec):
 
     steps: tuple[Annotated[StepSpec, BeforeValidator(_named)], ...] = Field(default_factory=_default_steps)
     """The steps, in the order in which they run. Default: clean, deduplicate, decontaminate."""
+    tokenizer: TokenizerSpec | None = None
+    """Whose tokens are counted, for ``mix``, ``amounts`` and the data card. ``None``: none are."""
+
+    @model_validator(mode="after")
+    def _counts_can_be_kept(self) -> CurateSpec:
+        names = [step.name for step in self.steps]
+        for place, name in enumerate(names):
+            if name not in _COUNTING:
+                continue
+            if self.tokenizer is None:
+                raise ValueError(f"the step '{name}' counts tokens: name a 'tokenizer', that of the students' base")
+            for later in names[place + 1 :]:
+                if later in _COUNTING[name] or later == name:
+                    raise ValueError(f"the step '{later}' stands after '{name}' and would change what it measured out")
+        return self
+
+    @model_validator(mode="after")
+    def _one_judge(self) -> CurateSpec:
+        if len(self._judges()) > 1:
+            raise ValueError("two steps 'categories' name a judge: one is asked at most")
+        return self
+
+    @property
+    def labeller(self) -> LabellerSpec | None:
+        """The model that a ``categories`` step asks; ``None``: there is none."""
+        return next(iter(self._judges()), None)
+
+    def _judges(self) -> list[LabellerSpec]:
+        asked = [step.categories.judge for step in self.steps if step.categories is not None]
+        return [judge for judge in asked if judge is not None]
+
+
+def read_recipe(path: Path | str) -> CurateSpec:
+    """Read a recipe; its relative paths are taken from the folder it lies in.
+
+    Raises:
+        SpecError: it cannot be read or is wrong.
+    """
+    return beside(parse_spec(CurateSpec, read_yaml(path), where=str(path)), Path(path).resolve().parent)

@@ -1,9 +1,10 @@
-"""A stream that is read twice: held on disk in between, so that memory stays flat however long it is."""
+"""A stream that is read again, or in another order: held on disk in between, so that memory stays flat."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 import msgspec
@@ -19,6 +20,9 @@ class Spool:
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="epigone-curate-")
         self._encoder = msgspec.json.Encoder()
+        self._decoder = msgspec.json.Decoder(Conversation)
+        self._starts = array("q")  # where each record begins in the file
+        self._size = 0
 
     def __enter__(self) -> Spool:
         return self
@@ -29,11 +33,17 @@ class Spool:
         self._file.close()
 
     def add(self, conversation: Conversation) -> None:
-        self._file.write(self._encoder.encode(conversation) + b"\n")
+        line = self._encoder.encode(conversation) + b"\n"
+        self._starts.append(self._size)
+        self._size += self._file.write(line)
 
     def __iter__(self) -> Iterator[Conversation]:
-        decoder = msgspec.json.Decoder(Conversation)
-        self._file.flush()
         self._file.seek(0)
         for line in self._file:
-            yield decoder.decode(line)
+            yield self._decoder.decode(line)
+
+    def at(self, places: Sequence[int]) -> Iterator[Conversation]:
+        """The conversations at ``places`` of the order in which they were added."""
+        for place in places:
+            self._file.seek(self._starts[place])
+            yield self._decoder.decode(self._file.readline())

@@ -9,23 +9,55 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from scipy import sparse
 
-from epigone.curate.curated import EvaluationText
+from epigone.curate.curated import EvaluationText, Notes
 from epigone.curate.queries import substantive_queries
 from epigone.errors import InputError
-from epigone.records import Conversation
+from epigone.records import Conversation, ItemSupport
+from epigone.specs import Spec
 
-__all__ = ["support"]
+__all__ = ["MeasureSupport", "SupportSpec", "support"]
 
 _WORD = re.compile(r"\w+")
 _K1, _B = 1.5, 0.75
-_BLOCK = 256  # items at a time: the scores of a block against all queries are dense
+_CELLS = 4_000_000  # scores of items against queries held at once: they are dense
+
+
+class SupportSpec(Spec):
+    """How near the training data comes to each evaluation item."""
+
+    nearest: int = Field(default=5, ge=1)
+    """Over how many distinct training queries, the nearest ones, the mean is taken."""
+
+
+class MeasureSupport:
+    """The step: lets every record through and measures when all have passed; holds the distinct queries."""
+
+    def __init__(self, spec: SupportSpec, evaluation: Sequence[EvaluationText]) -> None:
+        self.spec = spec
+        self._by_benchmark: defaultdict[str, list[EvaluationText]] = defaultdict(list)
+        for text in evaluation:
+            self._by_benchmark[text.benchmark].append(text)
+
+    def run(self, stream: Iterable[Conversation], notes: Notes) -> Iterator[Conversation]:
+        queries: dict[str, None] = {}
+        for conversation in stream:
+            queries.update(dict.fromkeys(substantive_queries(conversation)))
+            yield conversation
+        index = _Bm25(queries)
+        notes.support = tuple(
+            ItemSupport(data="", task=benchmark, item=item, value=value)
+            for benchmark, texts in sorted(self._by_benchmark.items())
+            for item, value in index.by_item(texts, self.spec.nearest).items()
+        )
 
 
 def support(
@@ -49,65 +81,71 @@ def support(
             fix="call support once for each benchmark",
         )
     queries = dict.fromkeys(query for conversation in conversations for query in substantive_queries(conversation))
-    if not queries:
-        return {text.item: 0.0 for text in evaluation if _words(text.prompt)}
-    index = _Bm25(queries)
-    found: dict[str, float] = {}
-    for start in range(0, len(evaluation), _BLOCK):
-        block = [text for text in evaluation[start : start + _BLOCK] if _words(text.prompt)]
-        for text, value in zip(block, index.support([text.prompt for text in block], nearest), strict=True):
-            found[text.item] = float(value)
-    return found
+    return _Bm25(queries).by_item(evaluation, nearest)
 
 
 class _Bm25:
     """Training queries as a sparse matrix of BM25 weights, (queries, words)."""
 
     def __init__(self, documents: Iterable[str]) -> None:
-        counts = [Counter(_words(document)) for document in documents]
         self._columns: dict[str, int] = {}
-        for words in counts:
-            for word in words:
-                self._columns.setdefault(word, len(self._columns))
-        self._mean_length = max(1.0, sum(words.total() for words in counts) / len(counts))
-        holding = Counter(word for words in counts for word in words)
-        self._idf = {word: self._idf_of(count, len(counts)) for word, count in holding.items()}
-        self._unseen_idf = self._idf_of(0, len(counts))
-        rows, columns, weights = [], [], []
-        for row, words in enumerate(counts):
-            for word, weight in self._weights(words).items():
-                rows.append(row)
-                columns.append(self._columns[word])
-                weights.append(weight)
-        self._documents = sparse.csr_matrix((weights, (rows, columns)), shape=(len(counts), len(self._columns)))
+        columns, starts = array("q"), array("q", [0])
+        for document in documents:
+            columns.extend(self._columns.setdefault(word, len(self._columns)) for word in _words(document))
+            starts.append(len(columns))
+        self._documents = sparse.csr_matrix(
+            (np.ones(len(columns)), np.frombuffer(columns, dtype=np.int64), np.frombuffer(starts, dtype=np.int64)),
+            shape=(len(starts) - 1, len(self._columns)),
+        )
+        lengths = np.diff(self._documents.indptr)
+        self._documents.sum_duplicates()
+        count = len(lengths)
+        self._mean_length = max(1.0, float(lengths.mean())) if count else 1.0
+        holding = np.bincount(self._documents.indices, minlength=len(self._columns))
+        self._idf = np.log1p((count - holding + 0.5) / (holding + 0.5))
+        self._unseen_idf = math.log1p((count + 0.5) / 0.5)
+        rows = np.repeat(np.arange(count), np.diff(self._documents.indptr))
+        longer = _K1 * (1 - _B + _B * lengths / self._mean_length)
+        times = self._documents.data
+        self._documents.data = self._idf[self._documents.indices] * times * (_K1 + 1) / (times + longer[rows])
 
-    def support(self, prompts: Sequence[str], nearest: int) -> npt.NDArray[np.float64]:
-        """(P,) for prompts that hold at least one word each."""
-        counts = [Counter(_words(prompt)) for prompt in prompts]
+    def by_item(self, texts: Sequence[EvaluationText], nearest: int) -> dict[str, float]:
+        """Item to support, for the items whose prompt holds a word."""
+        counts = {text.item: Counter(_words(text.prompt)) for text in texts}
+        asked = {item: words for item, words in counts.items() if words}
+        items, queries = list(asked), self._documents.shape[0]
+        if not queries:
+            return dict.fromkeys(items, 0.0)
+        found: dict[str, float] = {}
+        block = max(1, _CELLS // queries)
+        for start in range(0, len(items), block):
+            part = items[start : start + block]
+            values = self._support([asked[item] for item in part], min(nearest, queries))
+            found.update(zip(part, values.tolist(), strict=True))
+        return found
+
+    def _support(self, prompts: Sequence[Mapping[str, int]], nearest: int) -> npt.NDArray[np.float64]:
+        """(P,) for the word counts of P prompts."""
         known = [
             (row, self._columns[word], n)
-            for row, words in enumerate(counts)
+            for row, words in enumerate(prompts)
             for word, n in words.items()
             if word in self._columns
         ]
         rows, columns, times = zip(*known, strict=True) if known else ((), (), ())
         asked = sparse.csr_matrix((times, (rows, columns)), shape=(len(prompts), len(self._columns)))
         scores = (asked @ self._documents.T).toarray()
-        top = -np.sort(-scores, axis=1)[:, :nearest]
-        itself = [sum(weight * words[word] for word, weight in self._weights(words).items()) for words in counts]
-        shares: npt.NDArray[np.float64] = top.mean(axis=1) / np.array(itself)
+        top = np.sort(np.partition(scores, scores.shape[1] - nearest, axis=1)[:, -nearest:], axis=1)
+        shares: npt.NDArray[np.float64] = top.mean(axis=1) / np.array([self._to_itself(words) for words in prompts])
         return shares
 
-    def _weights(self, words: Counter[str]) -> dict[str, float]:
-        longer = _K1 * (1 - _B + _B * words.total() / self._mean_length)
-        return {
-            word: self._idf.get(word, self._unseen_idf) * count * (_K1 + 1) / (count + longer)
-            for word, count in words.items()
-        }
+    def _to_itself(self, words: Mapping[str, int]) -> float:
+        longer = _K1 * (1 - _B + _B * sum(words.values()) / self._mean_length)
+        return sum(self._idf_of(word) * n * n * (_K1 + 1) / (n + longer) for word, n in words.items())
 
-    @staticmethod
-    def _idf_of(holding: int, documents: int) -> float:
-        return math.log1p((documents - holding + 0.5) / (holding + 0.5))
+    def _idf_of(self, word: str) -> float:
+        column = self._columns.get(word)
+        return self._unseen_idf if column is None else float(self._idf[column])
 
 
 def _words(text: str) -> list[str]:
