@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from epigone.errors import ModelError
 from epigone.train import document_attention, head
 from epigone.train.adapters import add_adapters, merge_adapters
-from epigone.train.batches import Batch, assemble
+from epigone.train.batches import Batch, assemble, in_one_row
 from epigone.train.examples import Example
 from epigone.train.head import chunked_loss
+from epigone.train.normalization import normalize_in_parts
 from epigone.train.objective import Objective
 from epigone.train.packing import Block, Piece, pack
 from epigone.train.spec import LoraSpec
+from epigone.train.student_model import recompute_activations
 
 VOCABULARY = 150
 FAMILIES = {
@@ -144,8 +148,16 @@ def test_gradient_checkpointing_changes_nothing(family: str) -> None:
     objective.train()
     batch = packed(some_examples(7, 40), 64)
     plain = loss_and_gradients(objective, batch)
-    model.gradient_checkpointing_enable({"use_reentrant": False})
+    recompute_activations(model)
+    assert model.is_gradient_checkpointing
     assert_same(loss_and_gradients(objective, batch), plain)
+
+
+def test_an_architecture_that_cannot_recompute_is_refused() -> None:
+    model = tiny("llama")
+    model.supports_gradient_checkpointing = False
+    with pytest.raises(ModelError, match="llama cannot recompute its activations"):
+        recompute_activations(model)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3", "gpt_neox"])
@@ -160,15 +172,62 @@ def test_attention_by_document_equals_transformers_masked_attention(family: str,
     assert_same(loss_and_gradients(objective, batch), masked)
 
 
+def test_rows_behind_one_another_without_padding_give_the_same_sum() -> None:
+    """Three rows of 300 to 700 tokens, weighted differently; the last one ends in padding of its own."""
+    examples = some_examples(4, 700)
+    lengths = [len(example.ids) for example in examples]
+    objective = Objective(tiny("llama"), z_loss=0.0)
+    blocks = [Block((Piece(0, 0, lengths[0]), Piece(1, 0, lengths[1])))]
+    blocks += [Block((Piece(index, 0, lengths[index]),)) for index in (2, 3)]
+    batch = assemble(blocks, examples)
+    batch = replace(batch, weights=batch.weights * torch.tensor([[0.1], [0.2], [0.7]]))
+    assert not objective.takes_one_row(batch)
+    masked = loss_and_gradients(objective, batch)
+    objective.use_document_attention()
+    assert objective.takes_one_row(batch)
+    row = in_one_row(batch, [block.tokens for block in blocks])
+    assert row.input_ids.shape == (1, -(-sum(lengths) // 16) * 16)
+    assert_same(loss_and_gradients(objective, row), masked)
+
+
 def test_windowed_attention_is_left_to_transformers() -> None:
     objective = Objective(tiny("gemma2"), z_loss=0.0)
     objective.use_document_attention()
     assert objective.model.config._attn_implementation != document_attention.NAME
 
 
+@pytest.mark.parametrize(("family", "layers"), [("llama", 5), ("qwen3", 9), ("gemma2", 0), ("gpt_neox", 0)])
+def test_normalization_in_parts_is_taken_only_where_it_is_the_same_function(family: str, layers: int) -> None:
+    """Forward bit for bit; back as near to float64 as transformers' own way. Gemma adds 1 to its weights."""
+    model = tiny(family).to(torch.bfloat16)
+    norms = [module for name, module in model.named_modules() if type(module).__name__.endswith("RMSNorm")]
+    plain = [type(module).forward for module in norms]
+    assert normalize_in_parts(model) == layers
+    for module, forward in zip(norms[:layers], plain, strict=False):
+        width = module.weight.shape[0]
+        torch.manual_seed(4)
+        given = torch.randn(3, 200, width).to(torch.bfloat16)  # more rows than one part
+        slope = torch.randn(3, 200, width).to(torch.bfloat16)
+        module.weight.data.normal_(1, 0.3)
+        exact = given.double().requires_grad_()
+        normed = exact * (exact.square().mean(-1, keepdim=True) + module.variance_epsilon).rsqrt()
+        expected = torch.autograd.grad(normed * module.weight.double(), exact, slope.double())[0]
+        errors = []
+        for function in (module.forward, lambda x, m=module, f=forward: f(m, x)):
+            hidden = given.clone().requires_grad_()
+            output = function(hidden)
+            assert torch.equal(output, forward(module, given))
+            found = torch.autograd.grad(output, (hidden, module.weight), slope)
+            errors.append(float((found[0].double() - expected).norm() / expected.norm()))
+            of_weight = (slope.double() * normed.detach()).sum((0, 1))
+            assert (found[1].double() - of_weight).norm() <= 5e-3 * of_weight.norm()
+        assert errors[0] <= 1.05 * errors[1] <= 1e-2
+
+
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_merged_adapters_compute_what_unmerged_ones_did(family: str) -> None:
     model = tiny(family)
+    plain = set(model.state_dict())
     add_adapters(model, LoraSpec(rank=4), new_tokens=False)
     torch.manual_seed(3)
     with torch.no_grad():
@@ -178,6 +237,7 @@ def test_merged_adapters_compute_what_unmerged_ones_did(family: str) -> None:
     ids = torch.tensor([random.Random(0).choices(range(VOCABULARY), k=20)])
     model.eval()
     before = model(input_ids=ids).logits
-    merge_adapters(model)
-    assert not any("lora" in name for name, _ in model.named_modules())
+    state = merge_adapters(model, model.state_dict())
+    assert set(state) == set(model.state_dict()) == plain
+    model.load_state_dict(state)
     torch.testing.assert_close(model(input_ids=ids).logits, before, rtol=1e-4, atol=1e-4)

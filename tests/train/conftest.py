@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,14 +125,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="session")
 def make_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A folder with a tiny random base of a family, and a tokenizer."""
-    made: dict[tuple[str, str], Path] = {}
+    made: dict[tuple[str, str, int], Path] = {}
 
-    def make(family: str = "llama", tokenizer: str = "gpt2") -> Path:
-        if (family, tokenizer) not in made:
+    def make(family: str = "llama", tokenizer: str = "gpt2", context: int = 256) -> Path:
+        if (family, tokenizer, context) not in made:
             folder = tmp_path_factory.mktemp(f"{family}-{tokenizer}")
             opened = MAKERS[tokenizer]()
+            bound = "n_positions" if family == "gpt2" else "max_position_embeddings"
             config = AutoConfig.for_model(
-                **FAMILIES[family],
+                **{**FAMILIES[family], bound: context},
                 vocab_size=len(opened),
                 bos_token_id=opened.bos_token_id,
                 eos_token_id=opened.eos_token_id,
@@ -140,8 +142,8 @@ def make_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             torch.manual_seed(0)
             AutoModelForCausalLM.from_config(config).save_pretrained(folder)
             opened.save_pretrained(folder)
-            made[family, tokenizer] = folder
-        return made[family, tokenizer]
+            made[family, tokenizer, context] = folder
+        return made[family, tokenizer, context]
 
     return make
 
@@ -162,3 +164,15 @@ def conversations() -> list[Conversation]:
         )
         for number in range(40)
     ]
+
+
+@pytest.fixture(scope="module")
+def trainings() -> Iterator[Any]:
+    """A server that runs trainings in processes of their own."""
+    program = Path(__file__).parents[1] / "invariant" / "forked_trainings.py"
+    found = importlib.util.spec_from_file_location("forked_trainings", program)
+    assert found is not None and found.loader is not None
+    forked = importlib.util.module_from_spec(found)
+    found.loader.exec_module(forked)
+    with forked.Trainings() as running:
+        yield running

@@ -136,6 +136,8 @@ def test_an_exchange_longer_than_a_block_is_named_dropped_or_cut(choice: str, ke
     long = Conversation(id="too long", messages=(Message("user", "cat"), Message("assistant", "dog " * 50)))
     with pytest.raises(DataError, match=r"conversation too long: an exchange of \d+ tokens does not fit a block of 16"):
         encode_conversations(tokenizer, chat, [long], TrainSpec(block_tokens=16))
+    with pytest.raises(DataError, match="block of 16; 2 more conversations have one as long"):
+        encode_conversations(tokenizer, chat, [long] * 3, TrainSpec(block_tokens=16))
     found = encode_conversations(tokenizer, chat, [long], TrainSpec(block_tokens=16, long_turns=choice))
     assert len(found.examples) == kept
     assert all(len(example.ids) <= 16 for example in found.examples)
@@ -168,6 +170,16 @@ def test_a_template_that_never_closes_the_models_turn_is_refused() -> None:
     conversation = Conversation(id="x", messages=(Message("user", "a"), Message("assistant", "b")))
     with pytest.raises(DataError, match="closes the model's turn with no special token"):
         encode_conversations(tokenizer, chat, [conversation], LONG)
+
+
+def test_a_template_that_writes_todays_date_gives_the_same_text_every_day() -> None:
+    """As Llama 3.2's asks the clock; each day's training would be another one."""
+    tokenizer = makers.MAKERS["llama3"]()
+    asked = "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+    tokenizer.chat_template = asked + makers.LLAMA3.replace("{{ bos_token }}", "{{ bos_token + date_string }}")
+    chat = open_chat(tokenizer, "tokenizer_template")
+    told = Conversation(id="x", messages=(Message("user", "a"), Message("assistant", "b")))
+    assert chat.render(told).text.startswith("<|begin|>26 Jul 2024<|start|>user<|stop|>")
 
 
 def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:

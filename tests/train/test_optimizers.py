@@ -69,11 +69,12 @@ def test_each_step_is_the_formula(name: str, shape: tuple[int, ...], size: float
         np.testing.assert_allclose(weight.detach().numpy(), wanted, rtol=2e-5, atol=2e-6)
 
 
-def test_embeddings_decay_only_when_asked() -> None:
+@pytest.mark.parametrize("name", ["model.embed_tokens", "gpt_neox.embed_in", "transformer.wte", "transformer.wpe"])
+def test_embeddings_decay_only_when_asked(name: str) -> None:
     table = torch.nn.Parameter(torch.ones(3, 2))
     for asked, decay in ((False, 0.0), (True, 0.1)):
         spec = TrainSpec(weight_decay=0.1, decay_embeddings=asked)
-        (group,) = build_optimizer(spec, [("model.embed_tokens.weight", table)]).param_groups
+        (group,) = build_optimizer(spec, [(f"{name}.weight", table)]).param_groups
         assert group["weight_decay"] == decay
 
 

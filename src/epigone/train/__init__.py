@@ -7,10 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from epigone.train.record import HeldoutLoss, StepLoss, Timing, TrainPlan, TrainRecord
-from epigone.train.spec import ChatFormat, LoraSpec, OptimizerName, Precision, TrainSpec
+from epigone.train.spec import ChatFormat, DistilSpec, LoraSpec, OptimizerName, Precision, TrainSpec
 
 if TYPE_CHECKING:
-    from epigone.train.plan import plan_training
+    from epigone.train.counting import TokenCounts
+    from epigone.train.plan import plan_student, plan_training
     from epigone.train.training import (
         count_conversation_tokens,
         count_text_tokens,
@@ -21,17 +22,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChatFormat",
+    "DistilSpec",
     "HeldoutLoss",
     "LoraSpec",
     "OptimizerName",
     "Precision",
     "StepLoss",
     "Timing",
+    "TokenCounts",
     "TrainPlan",
     "TrainRecord",
     "TrainSpec",
     "count_conversation_tokens",
     "count_text_tokens",
+    "plan_student",
     "plan_training",
     "pretrain",
     "show_tokens",
@@ -39,6 +43,8 @@ __all__ = [
 ]
 
 _NEEDS_TORCH = {
+    "TokenCounts": "counting",
+    "plan_student": "plan",
     "plan_training": "plan",
     "count_conversation_tokens": "training",
     "count_text_tokens": "training",

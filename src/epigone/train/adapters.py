@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
-from torch import nn
+from torch import Tensor, nn
 
 from epigone.errors import SpecError
 from epigone.train.spec import LoraSpec
 
-__all__ = ["add_adapters", "merge_adapters"]
+__all__ = ["adapted_layers", "add_adapters", "merge_adapters"]
+
+_ADAPTER = "default"
+"""peft's own name for the one adapter of a layer."""
 
 
 def add_adapters(model: Any, spec: LoraSpec, *, new_tokens: bool) -> None:
@@ -22,6 +23,8 @@ def add_adapters(model: Any, spec: LoraSpec, *, new_tokens: bool) -> None:
     Raises:
         SpecError: no layer has one of the names in ``targets``.
     """
+    from peft import LoraConfig, inject_adapter_in_model  # 80 MB and 2 s that only adapters are worth
+
     head = model.get_output_embeddings()
     linear = {
         name.rsplit(".", 1)[-1]
@@ -42,7 +45,7 @@ def add_adapters(model: Any, spec: LoraSpec, *, new_tokens: bool) -> None:
         target_modules=targets,
         fan_in_fan_out=not any(isinstance(module, nn.Linear) and module is not head for module in model.modules()),
     )
-    inject_adapter_in_model(config, model)
+    inject_adapter_in_model(config, model, adapter_name=_ADAPTER)
     for name, weight in model.named_parameters():
         weight.requires_grad_("lora_" in name)
     if new_tokens:
@@ -50,13 +53,31 @@ def add_adapters(model: Any, spec: LoraSpec, *, new_tokens: bool) -> None:
             table.weight.requires_grad_(True)
 
 
-def merge_adapters(model: nn.Module) -> None:
-    """Add each adapter's update to its layer and take the adapter out: an ordinary model again."""
-    for name, module in list(model.named_modules()):
-        if not isinstance(module, LoraLayer):
-            continue
-        module.merge(safe_merge=True)
+def adapted_layers(model: nn.Module) -> dict[str, Any]:
+    """The layers that have an adapter, by name: peft's layers, without loading peft where nothing is adapted."""
+    return {name: module for name, module in model.named_modules() if hasattr(module, "lora_A")}
+
+
+def merge_adapters(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take the adapters out of ``model``, which is an ordinary one again, and add their updates to ``state``.
+
+    Args:
+        state: the model's whole state in float32, as ``state_dict`` names it; its weights may be shards meanwhile.
+
+    Returns:
+        The state of the ordinary model: W + (alpha / rank) · B A where a layer had an adapter.
+    """
+    merged = dict(state)
+    for name, module in adapted_layers(model).items():
+        first = merged.pop(f"{name}.lora_A.{_ADAPTER}.weight")
+        second = merged.pop(f"{name}.lora_B.{_ADAPTER}.weight")
+        update = (second @ first) * module.scaling[_ADAPTER]
+        for part in ("weight", "bias"):
+            if f"{name}.base_layer.{part}" in merged:
+                merged[f"{name}.{part}"] = merged.pop(f"{name}.base_layer.{part}")
+        merged[f"{name}.weight"] = merged[f"{name}.weight"] + (update.t() if module.fan_in_fan_out else update)
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, module.get_base_layer())
     for weight in model.parameters():
         weight.requires_grad_(True)
+    return merged

@@ -13,7 +13,7 @@ from torch import Tensor
 from epigone.train.examples import Example
 from epigone.train.packing import Block
 
-__all__ = ["IGNORED", "Batch", "Order", "assemble", "count_targets"]
+__all__ = ["IGNORED", "Batch", "Order", "assemble", "count_targets", "in_one_row"]
 
 IGNORED = -100
 """The target of a position that is not learnt (torch's own convention)."""
@@ -96,4 +96,28 @@ def assemble(blocks: Sequence[Block], examples: Sequence[Example], *, width: int
         targets=torch.from_numpy(targets),
         weights=torch.from_numpy(learnt_targets.astype(np.float32)),
         supervised_tokens=int(learnt_targets.sum()),
+    )
+
+
+def in_one_row(batch: Batch, lengths: Sequence[int]) -> Batch:
+    """The rows of a batch behind one another, without their padding: for attention that goes document by document.
+
+    Args:
+        lengths: tokens of each row.
+    """
+    held = torch.arange(batch.input_ids.shape[1]) < torch.tensor(lengths)[:, None]
+    count = int(held.sum())
+    padding = -count % _ROUND_TO
+
+    def row(rows: Tensor, fill: int) -> Tensor:
+        return torch.cat([rows[held], rows.new_full((padding,), fill)])[None]
+
+    positions = row(batch.position_ids, 0)
+    positions[0, count:] = torch.arange(padding)
+    return Batch(
+        input_ids=row(batch.input_ids, 0),
+        position_ids=positions,
+        targets=row(batch.targets, IGNORED),
+        weights=row(batch.weights, 0),
+        supervised_tokens=batch.supervised_tokens,
     )

@@ -17,6 +17,10 @@ __all__ = ["TURN_TOKENS", "Chat", "Rendered", "open_chat", "starts_with_bos"]
 TURN_TOKENS = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
 """The tokens that open a turn."""
 
+_DATE = "26 Jul 2024"
+"""Today, for templates that write it (Llama 3's): the same every day, or equal trainings would differ, and one that was
+stopped could not go on tomorrow. It is the day that Llama 3.1's template names by itself."""
+
 _KOALA_OPENING = "BEGINNING OF CONVERSATION:"
 _KOALA_MARKERS = {"system": " ", "user": " USER: ", "assistant": " GPT:"}
 
@@ -127,7 +131,10 @@ class Chat:
     def _apply(self, messages: Sequence[Message], generation: bool, where: str) -> str:
         plain = [{"role": message.role, "content": message.content} for message in messages]
         try:
-            return str(self._tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=generation))
+            text = self._tokenizer.apply_chat_template(
+                plain, tokenize=False, add_generation_prompt=generation, date_string=_DATE
+            )
+            return str(text)
         except Exception as error:
             raise DataError(
                 f"the chat template refuses it: {error}",

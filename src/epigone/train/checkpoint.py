@@ -11,7 +11,8 @@ import torch.distributed as dist
 from msgspec import Struct
 
 from epigone.disk import atomic_folder, digest_folder, read_json, write_json
-from epigone.errors import DataError, SpecError
+from epigone.errors import DataError, DiskError, SpecError
+from epigone.train.capacity import full_disk_named
 from epigone.train.parallel import Team
 from epigone.train.record import CourseFacts
 
@@ -39,11 +40,14 @@ class Checkpoints:
 
     def __init__(self, folder: Path, training: str, *, keep: int, team: Team) -> None:
         self._folder, self._training, self._keep, self._team = folder, training, keep, team
+        if team.size > 1:
+            self._check_shared()
 
     def save(self, facts: CourseFacts, write: Callable[[Path], None]) -> None:
         """Let ``write`` fill the state's folder; the checkpoint appears, sealed, when all of it is on the disk."""
         with self._whole(self._folder / f"step-{facts.done:08d}") as folder:
-            write(folder / _CONTENT)
+            with full_disk_named(self._folder):
+                write(folder / _CONTENT)
             if self._team.size > 1:
                 dist.barrier()
             if self._team.leads:
@@ -56,9 +60,14 @@ class Checkpoints:
     def load(self) -> tuple[CourseFacts, Path] | None:
         """Facts and state's folder of the newest checkpoint whose bytes are what was written; ``None``: start anew.
 
+        What a process that was killed while saving left half-written is removed.
+
         Raises:
             SpecError: the folder holds checkpoints of another training.
         """
+        if self._team.leads:
+            for partial in self._folder.glob(".step-*.part"):
+                shutil.rmtree(partial)
         for folder in reversed(self._all()):
             seal = _sound_seal(folder)
             if seal is None:
@@ -80,6 +89,25 @@ class Checkpoints:
 
     def _all(self) -> list[Path]:
         return sorted(self._folder.glob("step-*")) if self._folder.is_dir() else []
+
+    def _check_shared(self) -> None:
+        """Refuse a folder that is not the same for the whole team: each process writes its own part of a checkpoint."""
+        sign = self._folder / ".seen-by-all"
+        if self._team.leads:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            sign.touch()
+        dist.barrier()
+        seen = [False] * self._team.size
+        dist.all_gather_object(seen, sign.exists())
+        dist.barrier()
+        if self._team.leads:
+            sign.unlink()
+        if not all(seen):
+            raise DiskError(
+                f"{seen.count(False)} of {len(seen)} processes do not see this folder as the first one does",
+                where=str(self._folder),
+                fix="put --out, and with it the work folder, on a file system that every machine mounts",
+            )
 
     @contextmanager
     def _whole(self, path: Path) -> Iterator[Path]:

@@ -13,15 +13,16 @@ from typing import Any, cast
 import torch
 from msgspec import Struct
 from torch import Tensor
+from torch.nn import functional
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-__all__ = ["NAME", "Documents", "find_documents", "register", "serves"]
+__all__ = ["NAME", "Documents", "find_documents", "in_tiles", "register", "serves"]
 
 NAME = "epigone_documents"
 
 _DENSE_TOKENS = 256
 """Rows up to this long are computed whole and the probabilities kept; longer ones in tiles, recomputed going back."""
-_TILE = 256
+_TILE = 128
 
 
 class Documents(Struct, frozen=True):
@@ -48,11 +49,16 @@ def register() -> None:
     ALL_ATTENTION_FUNCTIONS.register(NAME, _attend)
 
 
+def in_tiles(position_ids: Tensor) -> bool:
+    """Whether rows of these positions (B, T) are too long to be computed whole."""
+    return int(position_ids.shape[1]) > _DENSE_TOKENS
+
+
 def find_documents(position_ids: Tensor, dtype: torch.dtype) -> Documents:
     """The documents of a batch from its positions (B, T), which restart at 0 where one begins."""
     rows, columns = position_ids.shape
     begins = position_ids == 0
-    if columns <= _DENSE_TOKENS:
+    if not in_tiles(position_ids):
         number = begins.cumsum(1)
         seen = (number[:, :, None] == number[:, None, :]) & torch.ones(columns, columns, dtype=torch.bool).tril()
         bias = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, float("-inf"))
@@ -78,12 +84,13 @@ def _attend(
 ) -> tuple[Tensor, None]:
     """transformers' attention interface: query (B, H, T, D), key and value (B, K, T, D) -> (B, T, H, D)."""
     assert attention_mask is None and dropout == 0.0
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if documents.bias is None:
+        return cast(Tensor, _Tiled.apply(query, key, value, documents, scale)).transpose(1, 2), None
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    kernel = _Dense if documents.bias is not None else _Tiled
-    return cast(Tensor, kernel.apply(query, key, value, documents, scale)).transpose(1, 2), None
+    return cast(Tensor, _Dense.apply(query, key, value, documents, scale)).transpose(1, 2), None
 
 
 class _Dense(torch.autograd.Function):  # type: ignore[misc]
@@ -115,42 +122,45 @@ class _Dense(torch.autograd.Function):  # type: ignore[misc]
 
 
 class _Tiled(torch.autograd.Function):  # type: ignore[misc]
-    """The same, document by document, ``_TILE`` queries at a time; what is kept is one number a query and head."""
+    """The same, document by document: torch's flash kernel forward; going back ``_TILE`` queries at a time, their
+    shares computed anew, which takes less time than that kernel's own way back (dev/log/train.md).
+
+    Queries that share a key (grouped heads) are rows of one product: H query heads, K key heads, G = H / K.
+    """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, documents: Documents, scale: float) -> Tensor:
-        query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+        groups = query.shape[1] // key.shape[1]
         output = torch.empty_like(query)
-        partition = torch.empty(query.shape[:-1], dtype=torch.float32)
-        for row, first, start, end in _tiles(documents):
-            scores = _scores(query[row, :, start:end], key[row, :, first:end], scale)
-            sums = torch.logsumexp(scores, -1, keepdim=True)
-            shares = scores.sub_(sums).exp_().to(value.dtype)
-            output[row, :, start:end] = torch.bmm(shares, value[row, :, first:end])
-            partition[row, :, start:end] = sums.squeeze(-1)
-        ctx.save_for_backward(query, key, value, output, partition)
+        for row, first, last in documents.spans:
+            keys, values = (part[row : row + 1, :, first:last] for part in (key, value))
+            for group in range(groups):
+                heads = (slice(row, row + 1), slice(group, None, groups), slice(first, last))
+                output[heads] = functional.scaled_dot_product_attention(
+                    query[heads], keys, values, is_causal=True, scale=scale
+                )
+        ctx.save_for_backward(query, key, value)
         ctx.documents, ctx.scale = documents, scale
         return output
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, output, partition = ctx.saved_tensors
-        slope = outputs[0].contiguous()
-        common = (slope.float() * output).sum(-1, keepdim=True)  # (B, H, T, 1): Σ over keys of share × its slope
+        query, key, value = ctx.saved_tensors
+        slope, scale = outputs[0], ctx.scale
         of_query = torch.empty_like(query)
-        of_key = torch.zeros_like(key, dtype=torch.float32)
-        of_value = torch.zeros_like(value, dtype=torch.float32)
+        of_key, of_value = (torch.zeros(part.shape, dtype=torch.float32, device=part.device) for part in (key, value))
         for row, first, start, end in _tiles(ctx.documents):
-            queries, keys = query[row, :, start:end], key[row, :, first:end]
-            outer = slope[row, :, start:end]
-            scores = _scores(queries, keys, ctx.scale)
-            shares = scores.sub_(partition[row, :, start:end, None]).exp_()
-            of_value[row, :, first:end] += torch.bmm(shares.to(outer.dtype).transpose(1, 2), outer)
-            of_shares = torch.bmm(outer, value[row, :, first:end].transpose(1, 2)).float()
-            of_scores = of_shares.sub_(common[row, :, start:end]).mul_(shares).mul_(ctx.scale).to(query.dtype)
-            of_query[row, :, start:end] = torch.bmm(of_scores, keys)
-            of_key[row, :, first:end] += torch.bmm(of_scores.transpose(1, 2), queries)
-        return of_query, of_key.to(key.dtype), of_value.to(value.dtype), None, None
+            seen = (row, slice(None), slice(first, end))
+            keys, values = key[seen], value[seen]  # (K, m, D)
+            queries, outer = (_by_key(part[row, :, start:end], len(keys)) for part in (query, slope))  # (K, G·n, D)
+            shares = _shares(queries, keys, end - start, scale)
+            of_value[seen] += torch.bmm(shares.transpose(1, 2), outer)
+            of_shares = torch.bmm(outer, values.transpose(1, 2))
+            of_scores = torch._softmax_backward_data(of_shares, shares, -1, shares.dtype)
+            of_queries = torch.bmm(of_scores, keys).mul_(scale)
+            of_query[row, :, start:end] = of_queries.view(query.shape[1], end - start, -1)
+            of_key[seen] += torch.bmm(of_scores.transpose(1, 2), queries)
+        return of_query, of_key.mul_(scale).to(key.dtype), of_value.to(value.dtype), None, None
 
 
 def _tiles(documents: Documents) -> list[tuple[int, int, int, int]]:
@@ -162,10 +172,15 @@ def _tiles(documents: Documents) -> list[tuple[int, int, int, int]]:
     ]
 
 
-def _scores(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
-    """Causal scores of a document's last queries on its keys: (H, n, D), (H, m, D) -> float32 (H, n, m)."""
-    scores = torch.bmm(queries, keys.transpose(1, 2)).float().mul_(scale)
-    count, length = scores.shape[1:]
+def _by_key(queries: Tensor, keys: int) -> Tensor:
+    """Query heads that share a key head as its rows: (K·G, n, D) -> (K, G·n, D)."""
+    return queries.reshape(keys, -1, queries.shape[-1])
+
+
+def _shares(queries: Tensor, keys: Tensor, count: int, scale: float) -> Tensor:
+    """What a document's last ``count`` queries take of each of its keys: (K, G·n, D), (K, m, D) -> (K, G·n, m)."""
+    scores = torch.baddbmm(queries.new_empty(1, 1, 1), queries, keys.transpose(1, 2), beta=0, alpha=scale)
     future = torch.ones(count, count, dtype=torch.bool).triu_(1)
-    scores[:, :, length - count :].masked_fill_(future, float("-inf"))
-    return scores
+    length = scores.shape[-1]
+    scores.view(len(keys), -1, count, length)[..., length - count :].masked_fill_(future, float("-inf"))
+    return torch.softmax(scores, -1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from epigone.errors import DataError
@@ -15,7 +16,7 @@ from epigone.records import Conversation
 from epigone.train.chat import Chat, Rendered, starts_with_bos
 from epigone.train.spec import TrainSpec
 
-__all__ = ["Example", "Examples", "count_tokens", "encode_conversations", "encode_texts"]
+__all__ = ["Example", "Examples", "count_tokens", "encode_conversations", "encode_data", "encode_texts", "hold_out"]
 
 _BATCH = 1000  # conversations handed to the tokenizer at once
 
@@ -35,10 +36,50 @@ class Example(Struct, frozen=True):
 
 
 class Examples(Struct, frozen=True):
-    """What encoding gave: the examples, and the ids of the conversations it left out, by reason."""
+    """What encoding gave: the examples, and the ids of the conversations it left out, by reason.
+
+    ``ends``: the tokens that close the model's outputs, ascending.
+    """
 
     examples: tuple[Example, ...]
     left_out: dict[str, tuple[str, ...]]
+    ends: tuple[int, ...] = ()
+
+
+def hold_out(
+    conversations: Sequence[Conversation], share: float, seed: int
+) -> tuple[list[Conversation], list[Conversation]]:
+    """The conversations to learn, and ``share`` of them (at least one, never all) to measure; drawn by the seed.
+
+    Raises:
+        DataError: there are none.
+    """
+    total = len(conversations)
+    if not total:
+        raise DataError("there are no conversations to train on", fix="look at what curation dropped, and why")
+    count = min(max(1, round(share * total)), total - 1) if share else 0
+    chosen = set(np.random.default_rng([seed, 1]).permutation(total)[:count].tolist())
+    kept = [conversation for index, conversation in enumerate(conversations) if index not in chosen]
+    return kept, [conversations[index] for index in sorted(chosen)]
+
+
+def encode_data(
+    tokenizer: Any, chat: Chat, conversations: Sequence[Conversation], replay: Sequence[str], spec: TrainSpec
+) -> Examples:
+    """All that a student learns: conversations, then replay text.
+
+    Raises:
+        DataError: as :func:`encode_conversations`; nothing is left of the conversations.
+    """
+    encoded = encode_conversations(tokenizer, chat, conversations, spec)
+    if not encoded.examples:
+        left_out = ", ".join(encoded.left_out)
+        raise DataError(
+            f"no conversation is left to train on: {left_out or 'nothing in them is learnt'}",
+            fix="raise block_tokens, or set long_turns to cut",
+        )
+    texts = encode_texts(tokenizer, replay, spec, name="replay", replay=True)
+    return replace(encoded, examples=(*encoded.examples, *texts))
 
 
 def encode_conversations(
@@ -47,24 +88,31 @@ def encode_conversations(
     """Tokenize, mark what is learnt, split what is longer than a block at its turns.
 
     Raises:
-        DataError: a conversation without assistant turn; an exchange longer than a block when ``long_turns`` is error.
+        DataError: a conversation without assistant turn; exchanges longer than a block when ``long_turns`` is error.
     """
     examples: list[Example] = []
-    too_long: list[str] = []
+    too_long: list[tuple[str, int]] = []  # id, tokens of its longest exchange
+    ends: set[int] = set()
+    special = _special_ids(tokenizer)
     for start in range(0, len(conversations), _BATCH):
         batch = conversations[start : start + _BATCH]
         rendered = [chat.render(conversation) for conversation in batch]
         for conversation, text, tokens in zip(batch, rendered, _tokenize(tokenizer, chat, rendered), strict=True):
-            ids, learnt, exchanges = _mark(tokenizer, conversation.id, text, tokens)
+            ids, learnt, exchanges = _mark(special, conversation.id, text, tokens)
+            ends.add(int(ids[learnt][-1]))
             short = spec.packing == "cut" or len(ids) <= spec.block_tokens
-            spans = [(0, len(ids))] if short else _split_at_exchanges(conversation.id, exchanges, spec)
-            if not spans:
-                too_long.append(conversation.id)
-            for first, last in spans:
+            longest = max(end - start for start, end in pairwise(exchanges))
+            if not short and longest > spec.block_tokens and spec.long_turns != "cut":
+                too_long.append((conversation.id, longest))
+                continue
+            for first, last in [(0, len(ids))] if short else _split_at_exchanges(exchanges, spec.block_tokens):
                 if learnt[first + 1 : last].any():
                     piece = Example(conversation.id, conversation.source, ids[first:last], learnt[first:last])
                     examples.append(piece)
-    return Examples(tuple(examples), {"long_turn": tuple(too_long)} if too_long else {})
+    if too_long and spec.long_turns == "error":
+        raise _too_long(too_long, spec.block_tokens)
+    left_out = {"long_turn": tuple(identity for identity, _ in too_long)} if too_long else {}
+    return Examples(tuple(examples), left_out, tuple(sorted(ends)))
 
 
 def encode_texts(
@@ -126,8 +174,14 @@ def _tokenize_in_parts(backend: Any, text: Rendered) -> _Tokens:
     return np.array(ids, dtype=np.int32), np.array(offsets, dtype=np.int64).reshape(-1, 2)
 
 
+def _special_ids(tokenizer: Any) -> list[int]:
+    """Special tokens: those with a role, and others marked as special (often all that a template's end of turn is)."""
+    marked = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return sorted(marked.union(tokenizer.all_special_ids))
+
+
 def _mark(
-    tokenizer: Any, identity: str, text: Rendered, tokens: _Tokens
+    special: Sequence[int], identity: str, text: Rendered, tokens: _Tokens
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_], list[int]]:
     """Ids, which of them are learnt, and the token indexes that bound the exchanges (the first is 0, the last n)."""
     ids, offsets = tokens
@@ -135,7 +189,7 @@ def _mark(
     learnt = np.zeros(len(ids), dtype=np.bool_)
     for first, last in text.learnt:
         inside = (starts >= first) & (ends <= last) & (ends > starts)
-        stop = np.flatnonzero(inside & np.isin(ids, tokenizer.all_special_ids))
+        stop = np.flatnonzero(inside & np.isin(ids, special))
         if len(stop) == 0:
             raise DataError(
                 "the chat template closes the model's turn with no special token: a student would never learn to stop",
@@ -148,22 +202,23 @@ def _mark(
     return ids, learnt, [0, *bounds[1:], len(ids)]
 
 
-def _split_at_exchanges(identity: str, bounds: Sequence[int], spec: TrainSpec) -> list[tuple[int, int]]:
-    """Token ranges of at most a block, each of as many whole exchanges as fit; none: leave it out."""
+def _split_at_exchanges(bounds: Sequence[int], block_tokens: int) -> list[tuple[int, int]]:
+    """Token ranges of at most a block, each of as many whole exchanges as fit; what is longer alone is cut."""
     spans: list[tuple[int, int]] = []
     first = 0
     for start, end in pairwise(bounds):
-        if end - start > spec.block_tokens:
-            if spec.long_turns == "drop":
-                return []
-            if spec.long_turns == "error":
-                raise DataError(
-                    f"an exchange of {end - start} tokens does not fit a block of {spec.block_tokens}",
-                    where=f"conversation {identity}",
-                    fix="raise block_tokens up to the model's context, or set long_turns to drop or cut",
-                )
-        if end - first > spec.block_tokens and start > first:
+        if end - first > block_tokens and start > first:
             spans.append((first, start))
             first = start
     spans.append((first, bounds[-1]))
-    return [(start, min(end, start + spec.block_tokens)) for start, end in spans]
+    return [(start, min(end, start + block_tokens)) for start, end in spans]
+
+
+def _too_long(found: Sequence[tuple[str, int]], block_tokens: int) -> DataError:
+    (identity, tokens), others = found[0], len(found) - 1
+    so_are = f"; {others:,} more conversations have one as long" if others else ""
+    return DataError(
+        f"an exchange of {tokens} tokens does not fit a block of {block_tokens}{so_are}",
+        where=f"conversation {identity}",
+        fix="raise block_tokens up to the model's context, or set long_turns to drop or cut",
+    )

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import resource
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 
 import torch
@@ -20,72 +17,22 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from epigone.errors import TrainingError
-from epigone.train.batches import Batch, Order, assemble, count_targets
+from epigone.train.batches import Batch, assemble, count_targets, in_one_row
 from epigone.train.checkpoint import Checkpoints
-from epigone.train.examples import Example
-from epigone.train.objective import Objective
-from epigone.train.packing import Block
-from epigone.train.parallel import Team, load_shards, save_shards, total
-from epigone.train.record import CourseFacts, HeldoutLoss, StepLoss
+from epigone.train.course import Course
+from epigone.train.machine import peak_memory_bytes
+from epigone.train.parallel import Team, total
+from epigone.train.record import HeldoutLoss, StepLoss
 from epigone.train.schedule import learning_rate
-from epigone.train.spec import TrainSpec
 from epigone.train.trackers import Tracker
-from epigone.train.weights import Weights
 
-__all__ = ["Course", "Progress", "peak_memory_bytes", "run_course"]
+__all__ = ["Progress", "run_course", "take_step"]
 
 Progress = Callable[[int, int | None], None]
-_STATE = "state.pt"
 
 _EXPLODED = 4.0
 """A loss above this many times that of a uniform guess is an explosion."""
 _SETTLED = 20
-
-
-@dataclass
-class Course:
-    """One training under way: what it is made of, and how far it has come."""
-
-    spec: TrainSpec
-    objective: Objective
-    weights: Weights
-    optimizer: torch.optim.Optimizer
-    order: Order
-    blocks: Sequence[Block]
-    examples: Sequence[Example]
-    heldout: Mapping[str, tuple[Sequence[Block], Sequence[Example]]]
-    device: torch.device
-    dtype: torch.dtype
-    saved_dtype: torch.dtype
-    micro_batch_blocks: int
-    team: Team = field(default_factory=Team)
-    facts: CourseFacts = field(default_factory=CourseFacts)
-    block_targets: list[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.block_targets = [count_targets(block, self.examples) for block in self.blocks]
-
-    def save_state(self, folder: Path) -> None:
-        """Write weights and optimizer state into ``folder``."""
-        if self.team.size > 1:
-            save_shards(folder, self.objective, self.optimizer)
-        else:
-            torch.save({"weights": self.weights.state(), "optimizer": self.optimizer.state_dict()}, folder / _STATE)
-
-    def load_state(self, facts: CourseFacts, folder: Path) -> None:
-        """Go on from a checkpoint."""
-        if self.team.size > 1:
-            load_shards(folder, self.objective, self.optimizer)
-        else:
-            state = torch.load(folder / _STATE, weights_only=True, map_location=self.device)
-            self.weights.load_state(state["weights"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(torch.frombuffer(bytearray(facts.random), dtype=torch.uint8))
-        self.facts = replace(facts, resumed=facts.resumed + 1)
-
-    def facts_to_save(self) -> CourseFacts:
-        """The facts, with the state of the random generator as it is now."""
-        return replace(self.facts, random=torch.get_rng_state().numpy().tobytes())
 
 
 def run_course(
@@ -98,32 +45,45 @@ def run_course(
     """Take every step that is left.
 
     Raises:
-        TrainingError: the loss is not a number, or has exploded.
+        TrainingError: the loss is not a number, or has exploded; the memory is used up.
         SystemExit: SIGTERM came; the step under way was finished and saved (exit code 143).
     """
-    spec, steps = course.spec, course.order.steps
+    steps = course.order.steps
+
+    def show(values: Mapping[str, float]) -> None:
+        for tracker in trackers:
+            tracker(course.facts.done, values)
+
     saved_at = time.monotonic()
-    if course.facts.done == 0:
-        _measure_heldout(course)
-    with _termination() as terminated:
+    with _termination() as terminated, _memory_named(course):
+        if course.facts.done == 0:
+            show(_measure_heldout(course))
         while course.facts.done < steps:
-            if _take_step(course):
-                for tracker in trackers:
-                    tracker(course.facts.done, _watched(course))
-            if course.facts.done == steps:
-                _measure_heldout(course)
+            if take_step(course):
+                show(_watched(course))
+            if _heldout_is_due(course):
+                show(_measure_heldout(course))
             if progress is not None:
                 progress(course.facts.done, steps)
             stop = _agreed(terminated.is_set(), course)
-            if checkpoints is not None and course.facts.done < steps:
-                minutes = (time.monotonic() - saved_at) / 60
-                due = spec.checkpoint_every_steps is not None and course.facts.done % spec.checkpoint_every_steps == 0
-                by_clock = spec.checkpoint_every_minutes is not None and minutes >= spec.checkpoint_every_minutes
-                if due or stop or _agreed(by_clock, course):
-                    checkpoints.save(course.facts_to_save(), course.save_state)
-                    saved_at = time.monotonic()
+            if checkpoints is not None and course.facts.done < steps and _save_is_due(course, saved_at, stop):
+                checkpoints.save(course.facts_to_save(), course.save_state)
+                saved_at = time.monotonic()
             if stop and course.facts.done < steps:
                 sys.exit(128 + signal.SIGTERM)
+
+
+def _heldout_is_due(course: Course) -> bool:
+    every, done = course.spec.heldout_every_steps, course.facts.done
+    return done == course.order.steps or (every is not None and done % every == 0)
+
+
+def _save_is_due(course: Course, saved_at: float, stop: bool) -> bool:
+    spec = course.spec
+    minutes = (time.monotonic() - saved_at) / 60
+    by_steps = spec.checkpoint_every_steps is not None and course.facts.done % spec.checkpoint_every_steps == 0
+    by_clock = spec.checkpoint_every_minutes is not None and minutes >= spec.checkpoint_every_minutes
+    return by_steps or stop or _agreed(by_clock, course)
 
 
 def _agreed(here: bool, course: Course) -> bool:
@@ -135,7 +95,7 @@ def _agreed(here: bool, course: Course) -> bool:
     return bool(said > 0)
 
 
-def _take_step(course: Course) -> bool:
+def take_step(course: Course) -> bool:
     """One optimizer step; whether an entry was added to the curve."""
     started = time.perf_counter()
     spec, steps, before = course.spec, course.order.steps, course.facts
@@ -174,28 +134,34 @@ def _take_step(course: Course) -> bool:
         loss=math.fsum(pending) / len(pending),
         learning_rate=rate,
         gradient_norm=norm,
+        supervised_tokens=course.facts.supervised_tokens,
     )
     course.facts = replace(course.facts, losses=(*course.facts.losses, entry), pending=())
     return True
 
 
 def _micro_batches(course: Course, indexes: Sequence[int]) -> list[Batch]:
-    """This process's part of a step's blocks, in portions that are computed one after another.
-
-    Every process gets as many portions; one that would be empty repeats a block with weight 0.
-    """
-    size, team = course.micro_batch_blocks, course.team
+    """This process's part of a step's blocks, in portions that are computed one after another."""
     shares = _row_shares(course, indexes)
     batches: list[Batch] = []
-    for start in range(0, len(indexes), size * team.data_size):
-        portion = slice(start + team.data_rank, start + size * team.data_size, team.data_size)
-        mine, weights = indexes[portion], shares[portion]
-        if not mine:
-            mine, weights = [indexes[0]], [0.0]
-        batch = assemble([course.blocks[index] for index in mine], course.examples)
-        scaled = batch.weights * torch.tensor(weights, dtype=torch.float32)[:, None]
-        batches.append(_on_device(replace(batch, weights=scaled), course.device))
+    for mine, counts in _portions(len(indexes), course.micro_batch_blocks, course.team):
+        batch = assemble([course.blocks[indexes[position]] for position in mine], course.examples)
+        weights = [shares[position] if counts else 0.0 for position in mine]
+        batch = replace(batch, weights=batch.weights * torch.tensor(weights, dtype=torch.float32)[:, None])
+        if course.objective.takes_one_row(batch):
+            batch = in_one_row(batch, [course.blocks[indexes[position]].tokens for position in mine])
+        batches.append(_on_device(batch, course.device))
     return batches
+
+
+def _portions(count: int, size: int, team: Team) -> Iterator[tuple[list[int], bool]]:
+    """Which of ``count`` blocks this process computes together, time after time, and whether they count.
+
+    Every process gets as many portions; one that would be empty repeats the first block, which does not count then.
+    """
+    for start in range(0, count, size * team.data_size):
+        mine = list(range(start + team.data_rank, min(count, start + size * team.data_size), team.data_size))
+        yield (mine, True) if mine else ([0], False)
 
 
 def _row_shares(course: Course, indexes: Sequence[int]) -> list[float]:
@@ -238,25 +204,30 @@ def _check(loss: float, norm: float, course: Course, indexes: Sequence[int]) -> 
     )
 
 
-def _measure_heldout(course: Course) -> None:
+def _measure_heldout(course: Course) -> dict[str, float]:
+    """Add the held-out loss of each source to the facts; gives it by the name that trackers show."""
     course.objective.eval()
-    size = course.micro_batch_blocks
+    shown: dict[str, float] = {}
     for source, (blocks, examples) in sorted(course.heldout.items()):
-        summed, count = 0.0, 0
-        for start in range(0, len(blocks), size):
-            batch = _on_device(assemble(blocks[start : start + size], examples), course.device)
+        summed = 0.0
+        for mine, counts in _portions(len(blocks), course.micro_batch_blocks, course.team):
+            batch = _on_device(assemble([blocks[position] for position in mine], examples), course.device)
             with torch.no_grad():
-                summed += float(course.objective(batch))
-            count += batch.supervised_tokens
-        mean = summed / max(1, count)
+                loss = float(course.objective(batch))
+            summed += loss if counts else 0.0
+        count = sum(count_targets(block, examples) for block in blocks)
+        mean = float(total(torch.tensor(summed, dtype=torch.float64, device=course.device), course.team))
+        mean /= max(1, count)
         entry = HeldoutLoss(step=course.facts.done, source=source, loss=mean, supervised_tokens=count)
         course.facts = replace(course.facts, heldout=(*course.facts.heldout, entry))
+        shown[f"heldout/{source}"] = mean
     course.objective.train()
+    return shown
 
 
 def _watched(course: Course) -> dict[str, float]:
     """What a tracker is shown at a step."""
-    facts, last = course.facts, course.facts.losses[-1]
+    facts, last, utilization = course.facts, course.facts.losses[-1], course.utilization()
     return {
         "loss": last.loss,
         "learning_rate": last.learning_rate,
@@ -264,15 +235,26 @@ def _watched(course: Course) -> dict[str, float]:
         "tokens": float(facts.tokens),
         "tokens_per_second": facts.tokens / max(facts.seconds, 1e-9),
         "memory_gib": peak_memory_bytes(course.device) / 2**30,
-    }
+    } | ({} if utilization is None else {"mfu": utilization})
 
 
-def peak_memory_bytes(device: torch.device) -> int:
-    """The most memory held so far: by torch on the device, or by the process on a CPU."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+@contextmanager
+def _memory_named(course: Course) -> Iterator[None]:
+    """Say what can be changed when torch finds no memory for a step."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+        refused = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+        if not refused:
+            raise
+        rows = course.micro_batch_blocks
+        smaller = f"micro_batch_blocks below {rows}, " if rows > 1 else "a smaller block_tokens, "
+        raise TrainingError(
+            f"out of memory with {rows} blocks of {course.spec.block_tokens} tokens at once",
+            where=f"step {course.facts.done + 1} on {course.device}",
+            fix=f"set {smaller}gradient_checkpointing: true or lora, or start it on more devices; "
+            "with a work folder it goes on from the last checkpoint",
+        ) from error
 
 
 @contextmanager

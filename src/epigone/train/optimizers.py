@@ -21,7 +21,7 @@ def build_optimizer(spec: TrainSpec, parameters: Iterable[tuple[str, Tensor]]) -
     decayed: list[Tensor] = []
     kept: list[Tensor] = []
     for name, weight in parameters:
-        embedding = "embed" in name or "wte" in name
+        embedding = any(table in name for table in ("embed", "wte", "wpe"))  # GPT-2's tables of tokens and positions
         decays = weight.ndim >= 2 and (spec.decay_embeddings or not embedding)
         (decayed if decays else kept).append(weight)
     groups = [
@@ -93,7 +93,8 @@ class ParameterScaledAdafactor(_Scaled):
         m ← 0.9m + 0.1 · η · max(RMS(W), 1e-3) · g/√v,
         W ← W − m − ηλW
 
-    (Shazeer and Stern 2018, arXiv 1804.04235, as optax chains its parts; t counts from 1, m is not bias-corrected.)
+    (Shazeer and Stern 2018, arXiv 1804.04235, as optax chains its parts; t counts from 1, m is not bias-corrected. The
+    decay is multiplied by η, as in the original, which decays vectors and embeddings as well.)
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +14,14 @@ from msgspec import Struct
 from torch import Tensor, nn
 from torch.distributed.checkpoint import load as load_sharded
 from torch.distributed.checkpoint import save as save_sharded
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
 from epigone.errors import ModelError, SpecError
+from epigone.train.adapters import adapted_layers
 from epigone.train.spec import TrainSpec
 
 __all__ = ["Team", "gather", "join_team", "load_shards", "save_shards", "shard", "total"]
@@ -28,12 +30,16 @@ _STYLES = {"colwise": ColwiseParallel, "rowwise": RowwiseParallel}
 
 
 class Team(Struct, frozen=True):
-    """The processes of one training. ``data_rank`` of ``data_size`` says which blocks are this one's."""
+    """The processes of one training. ``data_rank`` of ``data_size`` says which blocks are this one's.
+
+    ``local_size``: how many of them run on this machine.
+    """
 
     rank: int = 0
     size: int = 1
     data_rank: int = 0
     data_size: int = 1
+    local_size: int = 1
     mesh: DeviceMesh | None = None
 
     @property
@@ -71,7 +77,10 @@ def join_team(spec: TrainSpec, device: torch.device) -> Iterator[Team]:
             )
         shape = (size // spec.tensor_parallel, spec.tensor_parallel)
         mesh = init_device_mesh(device.type, shape, mesh_dim_names=("data", "tensor"))
-        yield Team(dist.get_rank(), size, mesh["data"].get_local_rank(), shape[0], mesh)
+        machines: list[str] = [""] * size
+        dist.all_gather_object(machines, socket.gethostname())
+        local_size = machines.count(socket.gethostname())
+        yield Team(dist.get_rank(), size, mesh["data"].get_local_rank(), shape[0], local_size, mesh)
     finally:
         if ours:
             dist.destroy_process_group()
@@ -89,7 +98,9 @@ def shard(objective: Any, team: Team, dtype: torch.dtype) -> None:
     model, tensor = objective.model, team.mesh["tensor"]
     layers = _layers(model)
     if tensor.size() > 1:
-        parallelize_module(model.base_model, tensor, _tensor_plan(model.config, tensor.size()))
+        parallelize_module(model.base_model, tensor, _tensor_plan(model, tensor.size()))
+    if objective.teacher is not None:
+        layers += _layers(objective.teacher)
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     for layer in layers:
         fully_shard(layer, mesh=team.mesh["data"], mp_policy=policy)
@@ -109,17 +120,30 @@ def gather(weight: Tensor) -> Tensor:
 
 
 def save_shards(folder: Path, objective: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write weights and optimizer state with torch's distributed checkpointing, each process its own part."""
-    weights, moments = get_state_dict(objective, optimizer)
+    """Write what is trained and the optimizer's state with torch's distributed checkpointing, each process its part."""
+    weights, moments = get_state_dict(objective, optimizer, options=_trained_only(objective))
     save_sharded({"weights": weights, "optimizer": moments}, checkpoint_id=folder)
 
 
 def load_shards(folder: Path, objective: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Read what :func:`save_shards` wrote, however many processes there are now."""
-    weights, moments = get_state_dict(objective, optimizer)
+    options = _trained_only(objective)
+    weights, moments = get_state_dict(objective, optimizer, options=options)
     state = {"weights": weights, "optimizer": moments}
     load_sharded(state, checkpoint_id=folder)
-    set_state_dict(objective, optimizer, model_state_dict=state["weights"], optim_state_dict=state["optimizer"])
+    set_state_dict(
+        objective,
+        optimizer,
+        model_state_dict=state["weights"],
+        optim_state_dict=state["optimizer"],
+        options=options,
+    )
+
+
+def _trained_only(objective: nn.Module) -> StateDictOptions:
+    """Frozen weights (under adapters, or a teacher's) are not saved: they are read from their own folder again."""
+    frozen = any(not weight.requires_grad for weight in objective.parameters())
+    return StateDictOptions(ignore_frozen_params=frozen, strict=not frozen)
 
 
 def _layers(model: Any) -> list[nn.Module]:
@@ -128,14 +152,18 @@ def _layers(model: Any) -> list[nn.Module]:
     return max(lists, key=lambda layers: len(layers), default=[])
 
 
-def _tensor_plan(config: Any, size: int) -> dict[str, Any]:
-    text = config.get_text_config()
+def _tensor_plan(model: Any, size: int) -> dict[str, Any]:
+    """How each linear layer below the base model is split, by its name's pattern.
+
+    A layer with adapters (W + BA) is split in its parts: by columns W and B, by rows W and A; the other part is whole.
+    """
+    text = model.config.get_text_config()
     given: dict[str, str] | None = getattr(text, "base_model_tp_plan", None)
     unknown = sorted(set((given or {}).values()) - set(_STYLES))
     if not given or unknown:
         why = f"its plan has {', '.join(unknown)}" if unknown else "transformers has no plan for it"
         raise ModelError(
-            f"{config.model_type} cannot be split over tensors: {why}",
+            f"{model.config.model_type} cannot be split over tensors: {why}",
             where="tensor_parallel",
             fix="set tensor_parallel to 1: FSDP2 alone shards its weights",
         )
@@ -146,4 +174,12 @@ def _tensor_plan(config: Any, size: int) -> dict[str, Any]:
             where="tensor_parallel",
             fix="choose a tensor_parallel that divides both",
         )
-    return {name: _STYLES[style]() for name, style in given.items()}
+    adapted = {name.rsplit(".", 1)[-1] for name in adapted_layers(model)}
+    plan: dict[str, Any] = {}
+    for name, style in given.items():
+        if name.rsplit(".", 1)[-1] not in adapted:
+            plan[name] = _STYLES[style]()
+            continue
+        for part in ("base_layer", "lora_B.*" if style == "colwise" else "lora_A.*"):
+            plan[f"{name}.{part}"] = _STYLES[style]()
+    return plan

@@ -8,13 +8,18 @@ __all__ = ["CourseFacts", "HeldoutLoss", "StepLoss", "Timing", "TrainPlan", "Tra
 
 
 class StepLoss(Struct, frozen=True, kw_only=True):
-    """The curve at one step: ``loss`` in nats a supervised token, averaged since the entry before."""
+    """The curve at one step: ``loss`` in nats a supervised token, averaged since the entry before.
+
+    ``tokens`` and ``supervised_tokens`` are those seen and learnt so far. With a distillation the divergence is part of
+    the loss.
+    """
 
     step: int
     tokens: int
     loss: float
     learning_rate: float
     gradient_norm: float
+    supervised_tokens: int = 0
 
 
 class HeldoutLoss(Struct, frozen=True, kw_only=True):
@@ -29,7 +34,7 @@ class HeldoutLoss(Struct, frozen=True, kw_only=True):
 class CourseFacts(Struct, frozen=True, kw_only=True):
     """How far a training has come: what a checkpoint holds besides tensors.
 
-    ``pending``: losses of the steps since the curve's last entry. ``random``: state of torch's generator.
+    ``pending``: losses of the steps since the curve's last entry. ``random``: state of the device's generator.
     """
 
     done: int = 0
@@ -49,7 +54,9 @@ class TrainRecord(Struct, frozen=True, kw_only=True):
 
     ``tokens`` were seen in training (padding not counted), ``supervised_tokens`` were learnt, ``replay_tokens`` came
     from replay text. ``fill_rate``: share of the blocks' positions that hold a token. ``spec`` is the recipe as given.
-    ``data_digest`` covers the tokenized examples in order; ``base_digest`` the base's files, or the configuration.
+    ``base`` is a folder's name or a hub id, ``base_revision`` the hub's commit of it.
+    ``data_digest`` covers the tokenized examples in order; ``base_digest`` the base's files, or the configuration;
+    ``teacher_digest`` those of the teacher whose logits were learnt.
     """
 
     format: int
@@ -84,6 +91,8 @@ class TrainRecord(Struct, frozen=True, kw_only=True):
     heldout: tuple[HeldoutLoss, ...]
     warnings: tuple[str, ...]
     versions: dict[str, str]
+    teacher_digest: str | None = None
+    base_revision: str | None = None
 
 
 class Timing(Struct, frozen=True, kw_only=True):
@@ -108,6 +117,7 @@ class TrainPlan(Struct, frozen=True, kw_only=True):
     """What a training will take, from the configuration alone. Bytes are estimates for one device.
 
     ``memory_bytes`` maps a number of devices to the bytes on each (weights, gradients and optimizer state sharded).
+    ``blocks``, ``fill_rate``: of the data as it would be packed; ``None`` where only its amount was known.
     """
 
     model_type: str
@@ -119,3 +129,5 @@ class TrainPlan(Struct, frozen=True, kw_only=True):
     tokens_per_step: int
     memory_bytes: dict[int, int]
     warnings: tuple[str, ...]
+    blocks: int | None = None
+    fill_rate: float | None = None

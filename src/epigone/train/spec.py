@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from epigone.specs import Spec
 
-__all__ = ["ChatFormat", "LoraSpec", "OptimizerName", "Precision", "TrackerName", "TrainSpec"]
+__all__ = ["ChatFormat", "DistilSpec", "LoraSpec", "OptimizerName", "Precision", "TrackerName", "TrainSpec"]
 
 ChatFormat = Literal["turn_tokens", "tokenizer_template", "koala"]
 OptimizerName = Literal["adamw", "parameter_scaled_adamw", "parameter_scaled_adafactor"]
@@ -30,6 +30,26 @@ class LoraSpec(Spec):
 
     targets: tuple[str, ...] | None = None
     """Names of the adapted linear layers, such as ``q_proj``. ``None``: every linear layer but the head."""
+
+
+class DistilSpec(Spec):
+    """Distillation from the logits of a local teacher (Hinton et al. 2015, arXiv 1503.02531): besides the next token,
+    its whole distribution is learnt. Only for teachers whose tokenizer is the student's."""
+
+    hf: str
+    """The teacher: a Hugging Face folder or hub id. It needs every token of the student, the turn tokens included."""
+
+    divergence: Literal["forward_kl", "reverse_kl"] = "forward_kl"
+    """``forward_kl``: KL(teacher ‖ student), which makes the student cover all that the teacher may say.
+    ``reverse_kl``: KL(student ‖ teacher), which keeps it to what the teacher finds likely (Gu et al. 2023, arXiv
+    2306.08543; here on the data's tokens, not on the student's own, so as in Agarwal et al. 2023, arXiv 2306.13649)."""
+
+    weight: float = Field(0.5, gt=0, le=1)
+    """Share of the divergence in the loss; the cross entropy of the data's tokens has the rest."""
+
+    temperature: float = Field(1.0, gt=0)
+    """Both distributions are softened by it before they are compared, and the divergence is multiplied by its square,
+    so that gradients keep their size (Hinton et al. 2015, section 2)."""
 
 
 class TrainSpec(Spec):
@@ -106,6 +126,9 @@ class TrainSpec(Spec):
     z_loss: float = Field(0.0, ge=0)
     """Weight of the squared log-partition function added to the loss (Chowdhery et al. 2022, PaLM, section 5)."""
 
+    distil: DistilSpec | None = None
+    """A local teacher whose logits are matched at every learnt token. ``None``: its text alone is learnt."""
+
     lora: LoraSpec | None = None
     """Low-rank adapters. ``None``: every weight is trained."""
 
@@ -120,7 +143,10 @@ class TrainSpec(Spec):
     """Number format of the saved weights. ``auto``: that of the base (float32 when trained from nothing)."""
 
     heldout_share: float = Field(0.0, ge=0, lt=1)
-    """Share of the conversations kept out of training to measure held-out loss, by source."""
+    """Share of the conversations kept out of training to measure held-out loss, by source; above 0 at least one."""
+
+    heldout_every_steps: int | None = Field(None, ge=1)
+    """Steps between two measurements of held-out loss. ``None``: before the first step and after the last only."""
 
     threads: int | None = Field(None, ge=1)
     """CPU threads of the forward and backward pass. ``None``: torch's choice. The last bits of results depend on it."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ import transformers
 from epigone import __version__
 from epigone.disk import atomic_folder, write_json
 from epigone.train.adapters import merge_adapters
+from epigone.train.capacity import full_disk_named
+from epigone.train.course import Course
 from epigone.train.examples import Example, Examples
-from epigone.train.loop import Course, peak_memory_bytes
+from epigone.train.machine import machine_name, peak_memory_bytes
 from epigone.train.packing import fill_rate
 from epigone.train.parallel import gather
 from epigone.train.record import Timing, TrainRecord
@@ -39,9 +41,6 @@ MACHINE_FIELDS = {
 }
 """Settings that say where and how watched a training runs, not what it computes."""
 
-_PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
-"""Dense bfloat16 FLOPs a second, from the makers' data sheets."""
-
 
 @dataclass(frozen=True)
 class Material:
@@ -49,7 +48,9 @@ class Material:
 
     kind: str
     base: str
+    base_revision: str | None
     base_digest: str
+    teacher_digest: str | None
     new_tokens: tuple[str, ...]
     encoded: Examples
     conversations: int
@@ -66,9 +67,11 @@ def make_record(course: Course, tokenizer: Any, material: Material, data_digest:
         format=FORMAT,
         kind=material.kind,
         base=material.base,
+        base_revision=material.base_revision,
         base_digest=material.base_digest,
+        teacher_digest=material.teacher_digest,
         model_type=model.config.model_type,
-        parameters=sum(weight.numel() for weight in model.parameters()),
+        parameters=course.parameters,
         trained_parameters=sum(weight.numel() for weight in course.weights.named.values()),
         vocabulary=len(tokenizer),
         new_tokens=material.new_tokens,
@@ -105,53 +108,58 @@ def make_record(course: Course, tokenizer: Any, material: Material, data_digest:
     )
 
 
-def save_student(course: Course, tokenizer: Any, record: TrainRecord, out: Path) -> None:
+def save_student(course: Course, tokenizer: Any, record: TrainRecord, out: Path, *, ends: Sequence[int] = ()) -> None:
     """Make ``out``, whole or not at all; with several processes the first one writes.
 
-    Adapters are merged, float32 weights put back and turned into the number format of the base (or ``save_dtype``).
+    Float32 weights are put back, adapters merged, and all is turned into the number format of the base (or
+    ``save_dtype``).
+
+    Args:
+        ends: tokens that closed the outputs it learnt: a generation must stop there, be they the end token or not.
     """
     model = course.objective.model
-    state: dict[str, torch.Tensor] | None = None
-    if course.team.size > 1:
-        state = {name: gather(weight).cpu() for name, weight in model.state_dict().items()}
-        if not course.team.leads:
-            return
     course.weights.restore()
-    if course.spec.lora is not None:
-        merge_adapters(model)
     saved = course.saved_dtype if course.spec.save_dtype == "auto" else getattr(torch, course.spec.save_dtype)
-    if state is None:
+    state: dict[str, torch.Tensor] | None = None
+    if course.team.size == 1 and course.spec.lora is None:
         model.to(saved)
     else:
+        state = {}
+        once = {name for name, _ in chain(model.named_parameters(), model.named_buffers())}
+        for name, weight in model.state_dict().items():
+            whole = gather(weight)
+            if course.team.leads and name in once:  # a head that is tied to the embeddings has their name
+                state[name] = whole.cpu()
+        if not course.team.leads:
+            return
+        if course.spec.lora is not None:
+            state = merge_adapters(model, state)
         state = {name: weight.to(saved) for name, weight in state.items()}
     model.config.dtype = saved
+    stops = sorted({tokenizer.eos_token_id, *ends})
     model.generation_config = transformers.GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=stops if len(stops) > 1 else stops[0],
         pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
     )
-    with atomic_folder(out) as folder:
+    with atomic_folder(out) as folder, full_disk_named(out):
         model.save_pretrained(folder, state_dict=state)
         tokenizer.save_pretrained(folder)
         write_json(folder / "train.json", record)
-        write_json(folder / "timing.json", _timing(course, record))
+        write_json(folder / "timing.json", _timing(course))
 
 
-def _timing(course: Course, record: TrainRecord) -> Timing:
+def _timing(course: Course) -> Timing:
     facts = course.facts
     seconds = max(facts.seconds, 1e-9)
-    machine, peak = f"{platform.machine()}, {os.cpu_count()} cores", None
-    if course.device.type == "cuda":
-        machine = torch.cuda.get_device_name(course.device)
-        peak = next((flops for name, flops in _PEAK_FLOPS.items() if name in machine), None)
     return Timing(
         seconds=facts.seconds,
         steps=facts.done,
         tokens_per_second=facts.tokens / seconds,
         supervised_tokens_per_second=facts.supervised_tokens / seconds,
         peak_memory_bytes=peak_memory_bytes(course.device),
-        mfu=None if peak is None else 6 * record.parameters * facts.tokens / seconds / (peak * course.team.size),
-        machine=machine,
+        mfu=course.utilization(),
+        machine=machine_name(course.device),
         threads=torch.get_num_threads(),
         resumed=facts.resumed,
     )

@@ -10,16 +10,20 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import cached_file, extract_commit_hash
 
 from epigone.errors import ModelError, SpecError
 
 __all__ = [
     "context_tokens",
+    "new_config",
     "new_model",
     "open_base",
     "open_config",
     "open_tokenizer",
+    "recompute_activations",
     "resize_embeddings",
+    "revision_of",
     "token_of",
 ]
 
@@ -37,7 +41,7 @@ def open_tokenizer(path: Path | str) -> Any:
         raise ModelError(
             f"no tokenizer can be read here: {_first_line(error)}",
             where=str(path),
-            fix="give a Hugging Face folder with tokenizer.json and tokenizer_config.json, or a hub id",
+            fix=_fix(path, "tokenizer.json and tokenizer_config.json"),
         ) from error
 
 
@@ -50,10 +54,18 @@ def open_config(path: Path | str) -> Any:
         raise ModelError(
             f"no model configuration can be read here: {_first_line(error)}",
             where=str(path),
-            fix="give a Hugging Face folder with config.json and weights, or a hub id",
+            fix=_fix(path, "config.json and weights"),
         ) from error
     _check_causal(config, str(path))
     return config
+
+
+def revision_of(path: Path | str) -> str | None:
+    """The commit of a model that was opened from the hub; ``None`` for a folder."""
+    if Path(path).is_dir():
+        return None
+    found: str | None = extract_commit_hash(cached_file(str(path), "config.json"), None)
+    return found
 
 
 def open_base(path: Path | str) -> Any:
@@ -74,8 +86,8 @@ def open_base(path: Path | str) -> Any:
     return model
 
 
-def new_model(config: Mapping[str, object], vocabulary: int, *, seed: int) -> Any:
-    """A model with random weights from a transformers configuration (``model_type: llama``, …).
+def new_config(config: Mapping[str, object], vocabulary: int) -> Any:
+    """A transformers configuration (``model_type: llama``, …) with a row for each token of the tokenizer.
 
     Raises:
         ModelError: an unknown model type, a key that the type does not have, a vocabulary smaller than the tokenizer's.
@@ -96,8 +108,13 @@ def new_model(config: Mapping[str, object], vocabulary: int, *, seed: int) -> An
             where=f"model_type {kind}",
             fix="leave vocab_size out: it is taken from the tokenizer",
         )
+    return made
+
+
+def new_model(config: Any, *, seed: int) -> Any:
+    """A model with random weights, drawn from the seed."""
     torch.manual_seed(seed)
-    return AutoModelForCausalLM.from_config(made, dtype=torch.float32)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
 def token_of(tokenizer: Any, text: str) -> int:
@@ -137,6 +154,25 @@ def resize_embeddings(model: Any, vocabulary: int, new_rows: int, *, like: int |
             table[vocabulary - new_rows : vocabulary] = old.mean(0) if like is None else old[like]
 
 
+def recompute_activations(model: Any) -> None:
+    """Let each layer's activations be computed again on the way back instead of being kept.
+
+    Raises:
+        ModelError: the architecture cannot.
+    """
+    enable = (
+        getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    )  # its former name
+    try:
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        raise ModelError(
+            f"{model.config.model_type} cannot recompute its activations",
+            where="gradient_checkpointing",
+            fix="leave it out; micro_batch_blocks: 1 takes less memory too",
+        ) from error
+
+
 def context_tokens(config: Any) -> int | None:
     """The longest text that the model's positions reach, where it has such a bound."""
     bound = getattr(config.get_text_config(), "max_position_embeddings", None)
@@ -149,6 +185,11 @@ def _check_path(path: Path | str) -> None:
     looks_local = isinstance(path, Path) or text.startswith(("/", ".", "~")) or text.count("/") > 1
     if looks_local and not Path(text).expanduser().is_dir():
         raise ModelError("there is no such folder", where=text, fix="check the path, or give a hub id such as org/name")
+
+
+def _fix(path: Path | str, files: str) -> str:
+    here = "" if Path(path).expanduser().is_dir() else "there is no such folder, so it was taken for a hub id: "
+    return f"{here}give a Hugging Face folder with {files}, or a hub id"
 
 
 def _check_causal(config: Any, where: str) -> None:

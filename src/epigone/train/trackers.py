@@ -22,8 +22,11 @@ class Tracker(Protocol):
 
 
 @contextmanager
-def open_trackers(spec: TrainSpec, folder: Path | None, name: str) -> Iterator[list[Tracker]]:
+def open_trackers(spec: TrainSpec, folder: Path | None, name: str, *, done: int = 0) -> Iterator[list[Tracker]]:
     """The trackers that ``spec`` names, closed at the end. TensorBoard writes below ``folder``.
+
+    Args:
+        done: steps taken before, in a training that goes on: TensorBoard forgets what it was shown after them.
 
     Raises:
         MissingDependency: a tracker's package is not installed.
@@ -33,15 +36,16 @@ def open_trackers(spec: TrainSpec, folder: Path | None, name: str) -> Iterator[l
         for tracker in spec.trackers:
             if tracker == "tensorboard":
                 if folder is not None:
-                    opened.append(stack.enter_context(_tensorboard(folder / "tensorboard")))
+                    opened.append(stack.enter_context(_tensorboard(folder / "tensorboard", done)))
             else:
                 opened.append(stack.enter_context(_runs(tracker, spec, name)))
         yield opened
 
 
 @contextmanager
-def _tensorboard(folder: Path) -> Iterator[Tracker]:
-    writer = _load("torch.utils.tensorboard", "tensorboard").SummaryWriter(log_dir=str(folder))
+def _tensorboard(folder: Path, done: int) -> Iterator[Tracker]:
+    package = _load("torch.utils.tensorboard", "tensorboard")
+    writer = package.SummaryWriter(log_dir=str(folder), purge_step=done + 1 if done else None)
 
     def show(step: int, values: Mapping[str, float]) -> None:
         for key, value in values.items():

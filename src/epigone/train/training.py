@@ -9,19 +9,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers.utils import logging as hf_logging
 
 from epigone.disk import digest_folder, digest_json
-from epigone.errors import DataError, SpecError
+from epigone.errors import DataError, ModelError, SpecError
 from epigone.records import Conversation
 from epigone.train.adapters import add_adapters
 from epigone.train.batches import Order
+from epigone.train.capacity import check_disk, check_memory, memory_needs, micro_batch_blocks
 from epigone.train.chat import open_chat
 from epigone.train.checkpoint import Checkpoints
-from epigone.train.examples import Example, Examples, count_tokens, encode_conversations, encode_texts
-from epigone.train.loop import Course, Progress, run_course
+from epigone.train.course import Course
+from epigone.train.distil import Teacher, open_teacher
+from epigone.train.examples import (
+    Example,
+    Examples,
+    count_tokens,
+    encode_conversations,
+    encode_data,
+    encode_texts,
+    hold_out,
+)
+from epigone.train.loop import Progress, run_course
+from epigone.train.machine import choose_device
+from epigone.train.normalization import normalize_in_parts
 from epigone.train.objective import Objective
 from epigone.train.optimizers import build_optimizer
 from epigone.train.packing import pack
@@ -31,18 +43,20 @@ from epigone.train.spec import TrainSpec
 from epigone.train.student_folder import FORMAT, MACHINE_FIELDS, Material, make_record, save_student
 from epigone.train.student_model import (
     context_tokens,
+    new_config,
     new_model,
     open_base,
+    open_config,
     open_tokenizer,
+    recompute_activations,
     resize_embeddings,
+    revision_of,
     token_of,
 )
 from epigone.train.trackers import open_trackers
-from epigone.train.weights import Weights, choose_precision
+from epigone.train.weights import Weights, choose_precision, round_weights
 
 __all__ = ["count_conversation_tokens", "count_text_tokens", "pretrain", "show_tokens", "train_student"]
-
-_MICRO_BATCH_TOKENS = 4096
 
 
 def train_student(
@@ -68,38 +82,36 @@ def train_student(
 
     Raises:
         DataError: no conversations, or one that cannot be learnt from.
-        ModelError: the base or its tokenizer cannot be used.
-        TrainingError: the loss is lost.
+        ModelError: the base, its tokenizer or the teacher of a distillation cannot be used.
+        DiskError: too little space for the student and the checkpoints.
+        TrainingError: too little memory; the loss is lost.
     """
-    if not conversations:
-        raise DataError("there are no conversations to train on", fix="look at what curation dropped, and why")
-    with _torch_settings(spec, seed):
+    kept, measured = hold_out(conversations, spec.heldout_share, seed)
+    measured = [*heldout, *measured]
+    run = _Run(out, work, seed, progress)
+    with _torch_settings(spec, seed), _joined(spec) as (device, team):
         tokenizer = open_tokenizer(base)
         before = len(tokenizer)
         chat = open_chat(tokenizer, spec.chat_format)
+        _check_room(spec, open_config(base), device, team, run)
+        teacher = open_teacher(spec, tokenizer)
         model = open_base(base)
         like = None if spec.new_tokens_like is None else token_of(tokenizer, spec.new_tokens_like)
         resize_embeddings(model, len(tokenizer), len(tokenizer) - before, like=like)
-        _check_context(spec, model.config)
-        kept, measured = _hold_out(conversations, heldout, spec, seed)
-        encoded = encode_conversations(tokenizer, chat, kept, spec)
-        texts = encode_texts(tokenizer, replay, spec, name="replay", replay=True)
-        if not encoded.examples:
-            raise DataError(
-                f"no conversation is left to train on: {', '.join(encoded.left_out) or 'nothing in them is learnt'}",
-                fix="raise block_tokens, or set long_turns to cut",
-            )
         material = Material(
             kind="student",
-            base=Path(str(base)).name,
-            base_digest=digest_folder(base) if Path(base).is_dir() else digest_json(str(base)),
+            base=Path(base).name if Path(base).is_dir() else str(base),
+            base_revision=revision_of(base),
+            base_digest=_digest_model(base),
+            teacher_digest=None if spec.distil is None else _digest_model(spec.distil.hf),
             new_tokens=chat.new_tokens,
-            encoded=Examples((*encoded.examples, *texts), encoded.left_out),
+            encoded=encode_data(tokenizer, chat, kept, replay, spec),
             conversations=len(kept),
             texts=len(replay),
             heldout=encode_conversations(tokenizer, chat, measured, spec).examples if measured else (),
         )
-        return _train(spec, model, tokenizer, material, _Run(out, work, seed, progress))
+        course = _prepare(spec, model, material, run, device, team, teacher)
+        return _train(course, tokenizer, material, run)
 
 
 def pretrain(
@@ -124,25 +136,31 @@ def pretrain(
     """
     if not texts:
         raise DataError("there are no texts to train on", fix="give at least one document")
-    with _torch_settings(spec, seed):
+    run = _Run(out, work, seed, progress)
+    with _torch_settings(spec, seed), _joined(spec) as (device, team):
         opened = open_tokenizer(tokenizer)
         open_chat(opened, "koala")  # refuses a tokenizer without offsets or end token
         opened = open_tokenizer(tokenizer)
         given = {"bos_token_id": opened.bos_token_id, "eos_token_id": opened.eos_token_id, **config}
         given.setdefault("pad_token_id", opened.pad_token_id)
-        model = new_model(given, len(opened), seed=seed)
-        _check_context(spec, model.config)
+        made = new_config(given, len(opened))
+        _check_room(spec, made, device, team, run)
+        teacher = open_teacher(spec, opened)
+        model = new_model(made, seed=seed)
         material = Material(
             kind="pretrained",
             base=str(config["model_type"]),
+            base_revision=None,
             base_digest=digest_json(dict(config)),
+            teacher_digest=None if spec.distil is None else _digest_model(spec.distil.hf),
             new_tokens=(),
             encoded=Examples(tuple(encode_texts(opened, texts, spec, name="text")), {}),
             conversations=0,
             texts=len(texts),
             heldout=(),
         )
-        return _train(spec, model, opened, material, _Run(out, work, seed, progress))
+        course = _prepare(spec, model, material, run, device, team, teacher)
+        return _train(course, opened, material, run)
 
 
 def count_conversation_tokens(
@@ -161,13 +179,22 @@ def count_text_tokens(tokenizer: Path | str, texts: Sequence[str]) -> list[int]:
 
 
 def show_tokens(tokenizer: Path | str, conversation: Conversation, spec: TrainSpec) -> list[tuple[str, bool]]:
-    """A conversation (its first block) as a student would see it: each token's text, and whether it is learnt."""
+    """A conversation (its first block) as a student would see it: each token's text, and whether it is learnt.
+
+    Where a character is made of several tokens, the last of them has it.
+
+    Raises:
+        DataError: as :func:`train_student`; the conversation would be left out.
+    """
     opened = open_tokenizer(tokenizer)
-    example = encode_conversations(opened, open_chat(opened, spec.chat_format), [conversation], spec).examples[0]
+    (example, *_) = encode_data(opened, open_chat(opened, spec.chat_format), [conversation], (), spec).examples
     shown: list[tuple[str, bool]] = []
-    for index in range(len(example.ids)):
-        before, until = opened.decode(example.ids[:index]), opened.decode(example.ids[: index + 1])
-        shown.append((until[len(before) :], bool(example.learnt[index])))
+    before = ""
+    for index, learnt in enumerate(example.learnt.tolist(), 1):
+        until = opened.decode(example.ids[:index])
+        unfinished = until.endswith("\ufffd") and index < len(example.ids)
+        shown.append(("" if unfinished else until[len(before) :], learnt))
+        before = before if unfinished else until
     return shown
 
 
@@ -181,32 +208,61 @@ class _Run:
     progress: Progress | None
 
 
-def _train(spec: TrainSpec, model: Any, tokenizer: Any, material: Material, run: _Run) -> TrainRecord:
+@contextmanager
+def _joined(spec: TrainSpec) -> Iterator[tuple[torch.device, Team]]:
+    """The device of this process, and the team that it belongs to."""
     device = choose_device(spec.device)
     with join_team(spec, device) as team:
-        course = _prepare(spec, model, material, run.seed, device, team)
-        data_digest = _digest_examples(material.encoded.examples)
-        checkpoints = None
-        if run.work is not None:
-            recipe = spec.model_dump(mode="json", exclude=MACHINE_FIELDS)
-            held = _digest_examples(material.heldout)
-            given = [FORMAT, recipe, material.base_digest, data_digest, held, run.seed, spec.log_every]
-            checkpoints = Checkpoints(run.work / "checkpoints", digest_json(given), keep=spec.keep, team=team)
-            found = checkpoints.load()
-            if found is not None:
-                course.load_state(*found)
-        watching = spec if team.leads else spec.model_copy(update={"trackers": ()})
-        with open_trackers(watching, run.work, run.out.name) as trackers:
-            progress = run.progress if team.leads else None
-            run_course(course, checkpoints=checkpoints, trackers=trackers, progress=progress)
-        record = make_record(course, tokenizer, material, data_digest, run.seed)
-        save_student(course, tokenizer, record, run.out)
-        if checkpoints is not None:
-            checkpoints.clear()
+        yield device, team
+
+
+def _check_room(spec: TrainSpec, config: Any, device: torch.device, team: Team, run: _Run) -> None:
+    """Refuse what this model or machine has no room for, before a weight is read."""
+    bound = context_tokens(config)
+    if bound is not None and spec.block_tokens > bound:
+        raise SpecError(
+            f"a block of {spec.block_tokens} tokens is longer than the model's context of {bound}",
+            where="block_tokens",
+            fix=f"set block_tokens to {bound} or less",
+        )
+    need = memory_needs(spec, config, [team.size])[team.size]
+    check_memory(need, device, team)
+    check_disk(spec, need, config, run.out, run.work)
+
+
+def _train(course: Course, tokenizer: Any, material: Material, run: _Run) -> TrainRecord:
+    spec, team = course.spec, course.team
+    data_digest = _digest_examples(material.encoded.examples)
+    checkpoints = None
+    if run.work is not None:
+        recipe = spec.model_dump(mode="json", exclude=MACHINE_FIELDS)
+        held = _digest_examples(material.heldout)
+        bases = [material.base_digest, material.teacher_digest]
+        given = [FORMAT, recipe, bases, data_digest, held, run.seed, spec.log_every]
+        checkpoints = Checkpoints(run.work / "checkpoints", digest_json(given), keep=spec.keep, team=team)
+        found = checkpoints.load()
+        if found is not None:
+            course.load_state(*found)
+    watching = spec if team.leads else spec.model_copy(update={"trackers": ()})
+    with open_trackers(watching, run.work, run.out.name, done=course.facts.done) as trackers:
+        progress = run.progress if team.leads else None
+        run_course(course, checkpoints=checkpoints, trackers=trackers, progress=progress)
+    record = make_record(course, tokenizer, material, data_digest, run.seed)
+    save_student(course, tokenizer, record, run.out, ends=material.encoded.ends)
+    if checkpoints is not None:
+        checkpoints.clear()
     return record
 
 
-def _prepare(spec: TrainSpec, model: Any, material: Material, seed: int, device: torch.device, team: Team) -> Course:
+def _prepare(
+    spec: TrainSpec,
+    model: Any,
+    material: Material,
+    run: _Run,
+    device: torch.device,
+    team: Team,
+    teacher: Teacher | None = None,
+) -> Course:
     examples = material.encoded.examples
     blocks = pack([len(example.ids) for example in examples], spec.packing, spec.block_tokens)
     visits = spec.max_steps * spec.batch_blocks if spec.max_steps else max(1, round(spec.epochs * len(blocks)))
@@ -215,15 +271,26 @@ def _prepare(spec: TrainSpec, model: Any, material: Material, seed: int, device:
     if spec.lora is not None:
         add_adapters(model, spec.lora, new_tokens=bool(material.new_tokens))
     if spec.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute_activations(model)
     model.to(device)
     model.train()
-    objective = Objective(model, z_loss=spec.z_loss)
+    if teacher is not None:
+        teacher.to(device)
+    objective = Objective(model, z_loss=spec.z_loss, teacher=teacher)
+    if teacher is not None and not objective.chunked:
+        raise ModelError(
+            "its logits are more than its output table applied to hidden states: logits cannot be learnt in chunks",
+            where=material.base,
+            fix="leave distil out, or choose a base of another architecture",
+        )
     if team.size > 1:
         shard(objective, team, dtype)
-    elif device.type == "cpu" and dtype == torch.bfloat16:
-        objective.use_document_attention()
+    elif teacher is not None:
+        round_weights(teacher, dtype)
     weights = Weights(model, torch.float32 if team.size > 1 else dtype)
+    if team.size == 1 and device.type == "cpu" and dtype == torch.bfloat16:
+        objective.use_document_attention()
+        normalize_in_parts(model)
     heldout = {
         source: (pack([len(example.ids) for example in members], spec.packing, spec.block_tokens), members)
         for source, members in _by_source(material.heldout)
@@ -233,7 +300,7 @@ def _prepare(spec: TrainSpec, model: Any, material: Material, seed: int, device:
         objective=objective,
         weights=weights,
         optimizer=build_optimizer(spec, weights.named.items()),
-        order=Order(len(blocks), spec.batch_blocks, visits=visits, seed=seed),
+        order=Order(len(blocks), spec.batch_blocks, visits=visits, seed=run.seed),
         blocks=blocks,
         examples=examples,
         heldout=heldout,
@@ -245,61 +312,14 @@ def _prepare(spec: TrainSpec, model: Any, material: Material, seed: int, device:
     )
 
 
-def micro_batch_blocks(spec: TrainSpec) -> int:
-    """Blocks in one forward pass: as asked, or the largest part of a batch with at most 4,096 tokens."""
-    if spec.micro_batch_blocks is not None:
-        return spec.micro_batch_blocks
-    fits = [
-        rows
-        for rows in range(1, spec.batch_blocks + 1)
-        if spec.batch_blocks % rows == 0 and rows * spec.block_tokens <= _MICRO_BATCH_TOKENS
-    ]
-    return max(fits, default=1)
-
-
-def choose_device(asked: str) -> torch.device:
-    """The device that ``asked`` names; under torchrun each process of a machine takes its own GPU.
-
-    Raises:
-        SpecError: no such device here.
-    """
-    if asked == "auto":
-        if not torch.cuda.is_available():
-            return torch.device("cpu")
-        device = torch.device("cuda", int(torch.distributed.get_node_local_rank(0)))
-        torch.cuda.set_device(device)
-        return device
-    try:
-        device = torch.device(asked)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SpecError(f"the device '{asked}' cannot be used here", where="device", fix="use auto or cpu") from error
-    return device
-
-
 def _by_source(examples: Sequence[Example]) -> list[tuple[str, list[Example]]]:
     sources = sorted({example.source for example in examples})
     return [(source or "all", [example for example in examples if example.source == source]) for source in sources]
 
 
-def _hold_out(
-    conversations: Sequence[Conversation], heldout: Sequence[Conversation], spec: TrainSpec, seed: int
-) -> tuple[list[Conversation], list[Conversation]]:
-    """Split off ``heldout_share`` of the conversations, the same for the same seed."""
-    count = round(spec.heldout_share * len(conversations))
-    chosen = set(np.random.default_rng([seed, 1]).permutation(len(conversations))[:count].tolist())
-    kept = [conversation for index, conversation in enumerate(conversations) if index not in chosen]
-    return kept, [*heldout, *(conversations[index] for index in sorted(chosen))]
-
-
-def _check_context(spec: TrainSpec, config: Any) -> None:
-    bound = context_tokens(config)
-    if bound is not None and spec.block_tokens > bound:
-        raise SpecError(
-            f"a block of {spec.block_tokens} tokens is longer than the model's context of {bound}",
-            where="block_tokens",
-            fix=f"set block_tokens to {bound} or less",
-        )
+def _digest_model(name: Path | str) -> str:
+    """Of a folder's files; of a hub id its name and commit."""
+    return digest_folder(name) if Path(name).is_dir() else digest_json([str(name), revision_of(name)])
 
 
 def _digest_examples(examples: Sequence[Example]) -> str:

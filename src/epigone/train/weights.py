@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from epigone.train.parallel import gather
 
-__all__ = ["Weights", "choose_precision"]
+__all__ = ["Weights", "choose_precision", "round_weights"]
 
 _WIDTH_FOR_BFLOAT16 = 128
 """On a CPU with matrix units bfloat16 pays from this hidden size on (measured: dev/log/train.md)."""
@@ -28,6 +28,20 @@ def choose_precision(asked: str, device: torch.device, hidden_size: int) -> torc
     return torch.float32
 
 
+def round_weights(model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Turn a model's weights into ``dtype``, in place (buffers, such as rotary frequencies, stay as they are).
+
+    Gives, on the CPU, the frozen ones that lost digits by it: a base that was saved in bfloat16 loses none.
+    """
+    lost: dict[str, Tensor] = {}
+    for name, weight in model.named_parameters():
+        exact = weight.data
+        weight.data = exact.to(dtype)
+        if not weight.requires_grad and not torch.equal(weight.data.to(exact.dtype), exact):
+            lost[name] = exact.cpu()
+    return lost
+
+
 class Weights:
     """The trained weights in float32, and the copies of them that the model computes with.
 
@@ -42,8 +56,8 @@ class Weights:
             self.named: dict[str, Tensor] = dict(self._working)
             return
         self.named = {name: weight.detach().clone() for name, weight in self._working.items()}
-        for parameter in model.parameters():
-            parameter.data = parameter.data.to(dtype)
+        self._frozen = {name: weight for name, weight in model.named_parameters() if not weight.requires_grad}
+        self._exact = round_weights(model, dtype)
 
     def collect_gradients(self) -> None:
         """Add the gradients of one backward pass to the float32 ones."""
@@ -78,10 +92,12 @@ class Weights:
                 torch._foreach_copy_(list(self._working.values()), [self.named[name] for name in self._working])
 
     def restore(self) -> None:
-        """Put the float32 weights into the model: it computes in float32 afterwards."""
+        """Put the float32 weights into the model, trained and frozen: it computes in float32 afterwards."""
         if self._rounded:
             for name, weight in self._working.items():
                 weight.data = self.named[name].detach()
+            for name, weight in self._frozen.items():
+                weight.data = self._exact[name].to(weight.device) if name in self._exact else weight.data.float()
 
     def state(self) -> dict[str, Tensor]:
         """The float32 weights, by name."""
