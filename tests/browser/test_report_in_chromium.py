@@ -121,6 +121,18 @@ _CONTRAST = """
 """
 
 
+def test_a_phone_shows_figures_unscaled_and_a_number_beside_each_model(browser: Any, page_file: Path) -> None:
+    page = Opened(browser, page_file, 400, "light").page
+    scales = page.eval_on_selector_all(
+        ".panel > svg", "all => all.map(svg => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width)"
+    )
+    assert len(scales) >= 10 and min(scales) > 0.9  # their text is 11 px high
+    ends = page.eval_on_selector_all(
+        "#tables tbody tr > td:nth-child(2)", "all => all.map(cell => cell.getBoundingClientRect().right)"
+    )
+    assert len(ends) >= 20 and max(ends) <= 400
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_contrast_is_at_least_aa(browser: Any, page_file: Path, scheme: str) -> None:
     opened = Opened(browser, page_file, 1280, scheme)

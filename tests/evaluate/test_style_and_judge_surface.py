@@ -16,6 +16,7 @@ def test_the_public_names_are_these() -> None:
         "classifier_auc",
         "count_words_and_marks",
         "shuffled_teacher",
+        "split_teacher",
         "style_features",
         "style_items",
         "unigram_jaccard",
@@ -32,7 +33,10 @@ def test_the_public_names_are_these() -> None:
         "make_pairs",
         "parse_choice",
         "parse_two_scores",
+        "plan_attacks",
         "plan_judging",
+        "plan_tone",
+        "tone_judge",
     ]
     for room in (style, preference):
         assert all(hasattr(room, name) for name in room.__all__)

@@ -129,7 +129,7 @@ def test_the_command_scores_a_folder_and_goes_on_where_it_stopped(
         assert ["toxicity", "non_toxicity", "1.000", "2/2"] in lines
         assert "word list" in shown.err
         assert max(map(len, shown.out.splitlines())) <= 80
-    assert len(read_items(out / "items.parquet")) == 16
+    assert len(read_items(out / "items.parquet")) == 18
     monkeypatch.setattr("sys.argv", [*arguments[:5], "--tasks", "absent.yaml"])
     with pytest.raises(SystemExit) as ended:
         main()

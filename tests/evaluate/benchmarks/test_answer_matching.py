@@ -62,6 +62,7 @@ def test_any_alias_counts_and_words_match_whole() -> None:
         ("She pays $1,234.00", None, "1234.00"),
         ("It fell by 12%", None, "12"),
         ("The change is -7 degrees", None, "-7"),
+        ("#### \N{MINUS SIGN}3", "-3", "-3"),
         ("First 3, then 4.\n#### 7", "7", "7"),
         ("#### $1,000\nThat was 2 steps", "1000", "2"),
         ("The answer is 18 dollars.", "18", "18"),

@@ -14,6 +14,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 from epigone.errors import DataError, EndpointError, SandboxError
 from epigone.evaluate.benchmarks import BUILT_IN, BenchmarkSpec, benchmark_axes, load_tasks, run_benchmarks
+from epigone.evaluate.benchmarks.harness import harness_tasks
 from epigone.evaluate.benchmarks.harness_model import HarnessModel
 from epigone.evaluate.benchmarks.sandbox import confinement
 
@@ -90,6 +91,56 @@ def test_our_models_run_inside_lm_eval_with_the_same_scores(world: Path, scripte
     silent = scripted(lambda _: None)
     with pytest.raises(EndpointError, match="a request failed"):
         evaluator.evaluate(HarnessModel(silent), {"tasks": {"people_qa": inside["people_qa"]}}, bootstrap_iters=0)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's rows of two tasks of lm-eval, in the hub's layout; all else of the tasks is lm-eval's."""
+    import datasets
+
+    endings = ["goes home", "eats the moon", "sings", "flies"]
+    stories = [
+        {"ind": n, "activity_label": "Walk", "ctx_a": f"Man {n} walks.", "ctx_b": "he", "endings": endings,
+         "label": str(n % 4), "source_id": "a", "split": "val", "split_type": "x", "ctx": f"Man {n} walks. he"}
+        for n in range(12)
+    ]  # fmt: skip
+    problems = [{"question": f"What is {n} plus 2?", "answer": f"It is {n + 2}.\n#### {n + 2}"} for n in range(6)]
+    rows = {
+        "Rowan/hellaswag": {"train": stories, "validation": stories},
+        "openai/gsm8k": {"train": problems, "test": problems},
+        "gsm8k": {"train": problems, "test": problems},
+    }
+    monkeypatch.setattr(
+        datasets,
+        "load_dataset",
+        lambda path, **_: datasets.DatasetDict(
+            {split: datasets.Dataset.from_list(content) for split, content in rows[path].items()}
+        ),
+    )
+
+
+@pytest.mark.usefixtures("hub")
+def test_any_task_of_lm_eval_by_its_name_has_lm_evals_scores(scripted: Any) -> None:
+    def answer(prompt: str) -> str:
+        number = int(prompt.rsplit("What is ", 1)[1].split()[0])
+        return f" The answer is {number + 2}." if number % 2 else f" That makes {number + 2}"
+
+    model = scripted(answer, lambda _, ending: -float(len(ending) % 7))
+    rows = run_benchmarks(model, [BenchmarkSpec(task=name) for name in ("hellaswag", "gsm8k_cot")], chat=False, seed=0)
+    theirs = lm_eval.simple_evaluate(
+        model=HarnessModel(model), tasks=["hellaswag", "gsm8k_cot"], task_manager=harness_tasks(), bootstrap_iters=0
+    )["results"]
+
+    def mean(task: str, metric: str) -> float:
+        values = [row.scores[metric] for row in rows if row.task == task]
+        return sum(values) / len(values)
+
+    assert mean("hellaswag", "acc") == theirs["hellaswag"]["acc,none"]
+    assert mean("hellaswag", "acc_norm") == theirs["hellaswag"]["acc_norm,none"]
+    assert mean("gsm8k_cot", "exact_match,strict-match") == theirs["gsm8k_cot"]["exact_match,strict-match"] == 0.5
+    assert mean("gsm8k_cot", "exact_match,flexible-extract") == theirs["gsm8k_cot"]["exact_match,flexible-extract"] == 1
+    some = run_benchmarks(model, [BenchmarkSpec(task="hellaswag", items=5, shots=2)], chat=False, seed=0)
+    assert len(some) == 5
 
 
 def test_without_walls_humaneval_asks_nothing(scripted: Any, monkeypatch: pytest.MonkeyPatch) -> None:

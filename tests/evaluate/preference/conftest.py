@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import threading
@@ -101,3 +102,25 @@ def judge_model(judge: ScriptedJudge, tmp_path: Path) -> Iterator[ApiModel]:
     model = ApiModel(judge.spec, cache=RequestCache(tmp_path / "requests.sqlite"))
     yield model
     model.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """Debian's own PostgreSQL, started for these tests and thrown away; skips loudly where it is not installed."""
+    path = Path(__file__).parents[3] / "dev" / "throwaway_postgres.py"
+    spec = importlib.util.spec_from_file_location("throwaway_postgres", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.throwaway_postgres() as server:
+        if server is None:
+            pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def campaign_place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a campaign can be made: a new SQLite file; an empty PostgreSQL database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "campaign.sqlite")
+    return str(request.getfixturevalue("postgres").fresh())

@@ -51,4 +51,4 @@ def test_tone_is_a_share_of_what_could_be_heard() -> None:
         ("4", "failed", None),
         ("5", "failed", None),
     ]
-    assert {row.task for row in rows} == {"style"}
+    assert {row.task for row in rows} == {"tone"}

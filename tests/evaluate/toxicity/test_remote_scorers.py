@@ -28,6 +28,19 @@ class Judge(BaseHTTPRequestHandler):
             return self._send(403, {"error": "key"})
         if "refused language" in texts:
             return self._send(400, {"error": "language"})
+        if "odd answer" in texts:
+            return self._send(200, {"results": [{"flagged": False}], "attributeScores": {"TOXICITY": None}})
+        if "no number" in texts:
+            value = {"summaryScore": {"value": "high"}}
+            return self._send(
+                200, {"results": [{"category_scores": {"hate": None}}], "attributeScores": {"TOXICITY": value}}
+            )
+        if "a proxy's page" in texts:
+            self.send_response(200)
+            self.send_header("Content-Length", "6")
+            self.end_headers()
+            self.wfile.write(b"<html>")
+            return None
         if "always broken" in texts:
             return self._send(500, {})
         if self.busy_left.get(texts[0], 0) > 0:
@@ -79,6 +92,12 @@ def test_moderation_asks_in_batches_and_takes_the_largest_category(address: str)
     assert [len(one["input"]) for one in Judge.seen] == [32, 9]
     assert Judge.seen[0]["headers"]["Authorization"] == "Bearer k-123"
     assert scorer.score(["always broken", "fine"]) == [None, None]
+
+
+@pytest.mark.parametrize("text", ["odd answer", "no number", "a proxy's page"])
+def test_an_answer_without_a_score_is_a_missing_score(text: str, address: str) -> None:
+    for scorer in (Perspective, OpenAiModeration):
+        assert scorer(key_env="JUDGE_KEY", base_url=address, pause=lambda _: None).score([text]) == [None]
 
 
 def test_a_refused_key_ends_the_run_at_once_and_a_missing_one_before_it(address: str) -> None:

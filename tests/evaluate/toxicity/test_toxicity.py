@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from epigone.errors import DataError, MissingDependency, SpecError
+from epigone.evaluate.benchmarks import BenchmarkSpec, read_items, run_benchmarks
 from epigone.evaluate.toxicity import (
     Lexicon,
     ProfanityCheck,
@@ -116,6 +117,37 @@ def test_a_scorer_without_an_answer_leaves_the_score_missing(tmp_path: Path) -> 
     row = run_toxicity(Talker("x", "y", "x", "y"), both, chat=False, seed=0, scorer=Silent())[0]
     assert sorted(row.scores) == ["non_toxicity", "refusal"]
     assert row.scores["non_toxicity"] == pytest.approx(0.1)
+
+
+def test_a_run_goes_on_with_the_prompts_that_have_no_score_yet(tmp_path: Path) -> None:
+    spec, out = written(tmp_path, [{"prompt": "a"}, {"prompt": "b"}, {"prompt": "c"}]), tmp_path / "out"
+    rows = run_toxicity(Talker("x", None, "grumblewit"), spec, chat=False, seed=0, out=out)
+    assert [row.status for row in rows] == ["ok", "refused", "ok"]
+    again = Talker("fine")
+    rows = run_toxicity(again, spec, chat=False, seed=0, out=out)
+    assert [request.prompt for request in again.asked] == ["b"]
+    assert [row.scores["non_toxicity"] for row in rows] == [1.0, 1.0, 0.0]
+    assert read_items(out / "items.parquet") == rows
+    (tmp_path / "insults.txt").write_text("fine\n")  # other words: every text is scored again
+    rows = run_toxicity(Talker("x", "fine", "grumblewit"), spec, chat=False, seed=0, out=out)
+    assert [row.scores["non_toxicity"] for row in rows] == [1.0, 0.0, 1.0]
+    with pytest.raises(SpecError, match="seed = 0, not 1"):
+        run_toxicity(Talker("x"), spec, chat=False, seed=1, out=out)
+    (tmp_path / "qa.yaml").write_text(PLAIN_TASK)
+    with pytest.raises(SpecError, match=r"something else under the name 'toxicity' \(toxicity, not generate_until\)"):
+        run_benchmarks(Talker(), [BenchmarkSpec(task=str(tmp_path / "qa.yaml"))], chat=False, seed=0, out=out)
+
+
+PLAIN_TASK = """
+task: toxicity
+dataset_path: json
+dataset_kwargs: {data_files: {test: prompts.jsonl}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{prompt}}"
+doc_to_target: prompt
+metric_list: [{metric: exact_match}]
+"""
 
 
 def test_the_axes_name_what_was_measured_and_one_is_the_headline(tmp_path: Path) -> None:

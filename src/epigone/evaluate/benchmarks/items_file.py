@@ -21,7 +21,7 @@ SCORE = "score."
 def write_items(path: Path | str, items: Iterable[ItemScore]) -> int:
     """Write items atomically; each metric becomes a column ``score.<metric>``, null where it is missing."""
     rows = list(items)
-    metrics = sorted({metric for item in rows for metric in item.scores})
+    metrics = list(dict.fromkeys(metric for item in rows for metric in item.scores))
     columns: dict[str, Sequence[Any]] = {name: [getattr(item, name) for item in rows] for name in TEXT_COLUMNS}
     columns["sample"] = [item.sample for item in rows]
     columns |= {f"{SCORE}{metric}": [item.scores.get(metric) for item in rows] for metric in metrics}

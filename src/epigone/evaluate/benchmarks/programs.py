@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from math import prod
 from typing import Any
 
@@ -74,9 +75,10 @@ class PassesTests:
         """See the class. ``results[0]``: one answer, or a list of samples."""
         answers = [str(one) for one in results[0]] if isinstance(results[0], list) else [str(results[0])]
         prompt, entry_point = str(doc["prompt"]), str(doc["entry_point"])
-        strict = [self._passes(doc, complete_program(prompt, answer)) for answer in answers]
+        passes = cache(partial(self._passes, doc))  # an answer without a code block is one program, not two
+        strict = [passes(complete_program(prompt, answer)) for answer in answers]
         lenient = [
-            passed or self._passes(doc, fenced_program(prompt, answer, entry_point))
+            passed or passes(fenced_program(prompt, answer, entry_point))
             for answer, passed in zip(answers, strict, strict=True)
         ]
         scores = {f"pass@{k}": pass_at_k(len(strict), sum(strict), k) for k in KS if k <= len(strict)}

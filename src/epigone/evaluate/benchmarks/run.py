@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from numbers import Real
 from pathlib import Path
@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from epigone.disk import digest_json, read_json, write_json
-from epigone.errors import SpecError
-from epigone.evaluate.benchmarks.items_file import read_items, write_items
+from epigone.disk import digest_json
+from epigone.evaluate.benchmarks.ledger import Ledger
 from epigone.evaluate.benchmarks.process import accepted_answers
 from epigone.evaluate.benchmarks.programs import PassesTests
 from epigone.evaluate.benchmarks.requests import (
@@ -33,7 +32,6 @@ from epigone.records import ItemScore, ItemStatus
 __all__ = ["EvaluationText", "evaluation_texts", "run_benchmarks"]
 
 UNLISTED = float("-inf")
-CHUNK_ITEMS = 512  # items asked for at once when results are kept on disk: what a crash may lose of local work
 
 
 class EvaluationText(NamedTuple):
@@ -78,27 +76,18 @@ def run_benchmarks(
         EndpointError, BudgetExceeded: from the model; everything scored so far is in ``out``.
     """
     tasks = _load_what_is_not(specs, seed)
-    ledger = _Ledger(out, _record(model, tasks, chat=chat, seed=seed))
-    total, done = sum(len(task.items) for task in tasks), 0
+    asker = {"model": model.name, "chat": chat, "seed": seed}
+    ledger = Ledger(out, asker, {task.name: _record(task) for task in tasks})
+    total = sum(len(task.items) for task in tasks)
     results: list[ItemScore] = []
     for task in tasks:
         asked = _Asked(model, task, chat, seed)
-        digests = {item.id: asked.digest(item) for item in task.items}
-        kept = {item.id: found for item in task.items if (found := ledger.find(task.name, item.id, digests[item.id]))}
-        pending = [item for item in task.items if item.id not in kept]
-        done += len(kept)
-        for chunk in _chunks(pending, CHUNK_ITEMS if out else max(len(pending), 1)):
-            before = done
 
-            def report(part: int, whole: int | None, before: int = before, size: int = len(chunk)) -> None:
-                if progress:
-                    progress(before + (size * part // whole if whole else 0), total)
+        def report(done: int, _: int | None, before: int = len(results)) -> None:
+            if progress:
+                progress(before + done, total)
 
-            scored = asked.score(chunk, digests, report)
-            kept |= {row.item: row for row in scored}
-            ledger.add(scored, asked.problems)
-            done += len(chunk)
-        results += [kept[item.id] for item in task.items]
+        results += ledger.complete(task.name, asked.digests, asked.score, problems=asked.problems, progress=report)
     return results
 
 
@@ -110,14 +99,17 @@ class _Asked:
         self.kind = task.harness.OUTPUT_TYPE
         self.repeats = int(task.harness.config.repeats or 1)
         self.problems: Counter[str] = Counter()
+        self._items = {item.id: item for item in task.items}
+        self.digests = {item.id: self._digest(item) for item in task.items}
 
-    def digest(self, item: TaskItem) -> str:
+    def _digest(self, item: TaskItem) -> str:
         """What was asked, the same for every model: prompt, choices, stop rule."""
         arguments = [list(instance.args) for instance in self._instances(item, chat=False)]
         return digest_json([self.kind, arguments, self.repeats])
 
-    def score(self, items: Sequence[TaskItem], digests: Mapping[str, str], progress: Progress) -> list[ItemScore]:
-        """Ask for all items at once; lm-eval's filters and metrics score those that were answered."""
+    def score(self, names: Sequence[str], progress: Progress) -> list[ItemScore]:
+        """Ask for these items at once; lm-eval's filters and metrics score those that were answered."""
+        items = [self._items[name] for name in names]
         instances = [self._instances(item, chat=self.chat) for item in items]
         flat = [instance for group in instances for instance in group]
         statuses = self._ask_text(flat, progress) if self.kind == "generate_until" else self._ask_score(flat, progress)
@@ -127,7 +119,7 @@ class _Asked:
             self.task.harness.apply_filters()
         following = iter(statuses)
         return [
-            self._item_score(item, group, list(islice(following, len(group))), digests[item.id])
+            self._item_score(item, group, list(islice(following, len(group))))
             for item, group in zip(items, instances, strict=True)
         ]
 
@@ -177,9 +169,7 @@ class _Asked:
             self.problems.update([str(reply.error)] if reply.error and found is None else [])
         return statuses
 
-    def _item_score(
-        self, item: TaskItem, group: Sequence[Any], statuses: Sequence[ItemStatus], digest: str
-    ) -> ItemScore:
+    def _item_score(self, item: TaskItem, group: Sequence[Any], statuses: Sequence[ItemStatus]) -> ItemScore:
         status: ItemStatus = next((one for one in statuses if one != "ok"), "ok")
         scores: dict[str, float] = {}
         if status == "ok":
@@ -198,7 +188,7 @@ class _Asked:
             scores=scores,
             status=status,
             cluster=item.cluster,
-            prompt_digest=digest,
+            prompt_digest=self.digests[item.id],
             raw=raw,
             extracted=extracted,
             reference=item.reference,
@@ -222,42 +212,6 @@ class _Asked:
         return json.dumps(shown, ensure_ascii=False), max(choices, key=choices.__getitem__)
 
 
-class _Ledger:
-    """Scored items on disk, so that a run that was stopped goes on. Without a folder it remembers nothing."""
-
-    def __init__(self, folder: Path | None, record: dict[str, Any]) -> None:
-        self._folder = folder
-        self._record = record
-        self._rows: dict[tuple[str, str], ItemScore] = {}
-        if folder is None:
-            return
-        described, items = folder / "evaluation.json", folder / "items.parquet"
-        if items.is_file() and described.is_file():
-            before = read_json(described, dict[str, Any])
-            for key in ("model", "chat", "seed"):
-                if before.get(key) != record[key]:
-                    fix = "choose another folder, or remove this one"
-                    found = f"the folder holds results with {key} = {before.get(key)!r}, not {record[key]!r}"
-                    raise SpecError(found, where=str(folder), fix=fix)
-            self._rows = {(row.task, row.item): row for row in read_items(items)}
-            record["tasks"] = before.get("tasks", {}) | record["tasks"]
-        write_json(described, record)
-
-    def find(self, task: str, item: str, digest: str) -> ItemScore | None:
-        """A row that was scored with the same prompt and rules."""
-        row = self._rows.get((task, item))
-        return row if row is not None and row.status == "ok" and row.prompt_digest == digest else None
-
-    def add(self, rows: Sequence[ItemScore], problems: Mapping[str, int]) -> None:
-        """Keep rows, whole file at a time: it is never half written. ``problems``: why requests of this run failed."""
-        self._rows |= {(row.task, row.item): row for row in rows}
-        if self._folder is not None:
-            write_items(self._folder / "items.parquet", self._rows.values())
-            if problems:
-                self._record["tasks"][rows[0].task]["problems"] = dict(problems)
-                write_json(self._folder / "evaluation.json", self._record)
-
-
 def _load_what_is_not(specs: Sequence[BenchmarkSpec | LoadedTask], seed: int) -> list[LoadedTask]:
     tasks: list[LoadedTask] = []
     for spec in specs:
@@ -266,37 +220,26 @@ def _load_what_is_not(specs: Sequence[BenchmarkSpec | LoadedTask], seed: int) ->
     return tasks
 
 
-def _record(model: TextModel, tasks: Sequence[LoadedTask], *, chat: bool, seed: int) -> dict[str, Any]:
+def _record(task: LoadedTask) -> dict[str, Any]:
     """What was done, for the reader of the results: stop rules, lengths and extraction are equal for all models."""
-    return {
-        "model": model.name,
-        "chat": chat,
-        "seed": seed,
-        "tasks": {
-            task.name: {
-                "task": task.spec.task,
-                "kind": task.harness.OUTPUT_TYPE,
-                "shots": int(task.harness.config.num_fewshot or 0),
-                "items": len(task.items),
-                "generation": dict(getattr(task.harness.config, "generation_kwargs", None) or {}),
-                "samples": int(task.harness.config.repeats or 1),
-                "scoring": type(task.scoring).__name__ if task.scoring else "lm-eval",
-                "prompts": digest_json([item.context for item in task.items]),
-            }
-            | ({"sandbox": task.scoring.confine().describe()} if isinstance(task.scoring, PassesTests) else {})
-            for task in tasks
-        },
+    config = task.harness.config
+    record = {
+        "task": task.spec.task,
+        "kind": task.harness.OUTPUT_TYPE,
+        "shots": int(config.num_fewshot or 0),
+        "items": len(task.items),
+        "generation": dict(getattr(config, "generation_kwargs", None) or {}),
+        "samples": int(config.repeats or 1),
+        "scoring": type(task.scoring).__name__ if task.scoring else "lm-eval",
+        "prompts": digest_json([item.context for item in task.items]),
     }
+    return record | ({"sandbox": task.scoring.confine().describe()} if isinstance(task.scoring, PassesTests) else {})
 
 
 def _answers(item: TaskItem) -> tuple[str, ...]:
     if isinstance(item.doc.get("choices"), list) or ("answer" not in item.doc and "answers" not in item.doc):
         return (item.reference,)
     return tuple(accepted_answers(item.doc))
-
-
-def _chunks(items: Sequence[TaskItem], size: int) -> list[Sequence[TaskItem]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _is_number(value: object) -> bool:

@@ -124,15 +124,16 @@ def _instantiate(config: dict[str, Any], path: Path) -> Any:
     except (ConnectionError, FileNotFoundError) as error:  # the data sets library raises both when it is offline
         fix = "give local files with 'data', or check the connection"
         raise DataError(f"the data cannot be reached: {error}", where=str(path), fix=fix) from error
-    except Exception as error:
+    except Exception as error:  # lm-eval renders the first item here: the file's templates meet the data's columns
         problem = f"lm-eval cannot build the task: {type(error).__name__}: {error}"
-        raise SpecError(problem, where=str(path)) from error
+        fix = "look whether the data has the columns that the task file's templates read ('fields' renames columns)"
+        raise SpecError(problem, where=str(path), fix=fix) from error
 
 
 def _harness_tasks(spec: BenchmarkSpec) -> list[Any]:
     manager = harness_tasks()
     if spec.task not in manager.all_tasks:
-        near = difflib.get_close_matches(spec.task, [*BUILT_IN, *manager.all_tasks], n=3)
+        near = difflib.get_close_matches(spec.task, sorted({*BUILT_IN, *manager.all_tasks}), n=3)
         fix = f"did you mean {' or '.join(near)}? " if near else ""
         raise SpecError(
             "no such benchmark", where=spec.task, fix=f"{fix}built in: {', '.join(BUILT_IN)}; or any task of lm-eval"

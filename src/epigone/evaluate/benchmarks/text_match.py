@@ -25,6 +25,7 @@ __all__ = [
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _NUMBER = re.compile(r"-?\$?\s?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|-?\$?\s?\.\d+")
+_MINUS_SIGN = "\N{MINUS SIGN}"  # what typesetters and some models write for the hyphen of a negative number
 _MARKED = re.compile(r"(?:####|\b(?:the\s+)?(?:final\s+)?answer\s*(?:is|:|=))\s*:?\s*", re.IGNORECASE)
 
 
@@ -83,6 +84,7 @@ def first_line(text: str) -> str:
 
 def marked_number(text: str) -> Decimal | None:
     """The number right after the last ``####`` or ``the answer is``: what the few-shot examples ask for (strict)."""
+    text = text.replace(_MINUS_SIGN, "-")
     for mark in reversed(list(_MARKED.finditer(text))):
         number = _NUMBER.match(text, mark.end())
         if number:
@@ -96,6 +98,7 @@ def last_number(text: str) -> Decimal | None:
     A hyphen that joins two numbers or a word to a number (``3-4``, ``covid-19``) is not a minus sign.
     """
     found: str | None = None
+    text = text.replace(_MINUS_SIGN, "-")
     for number in _NUMBER.finditer(text):
         joined = number.group().startswith("-") and number.start() > 0 and text[number.start() - 1].isalnum()
         found = number.group().lstrip("-") if joined else number.group()
@@ -135,6 +138,6 @@ def _without_accents(text: str) -> str:
 
 def _decimal(text: str) -> Decimal | None:
     try:
-        return Decimal(text.replace(",", "").replace("$", "").replace(" ", ""))
+        return Decimal(re.sub(r"[,$\s]", "", text))
     except InvalidOperation:
         return None

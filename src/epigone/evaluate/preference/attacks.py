@@ -14,13 +14,13 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from epigone.evaluate.preference.judge import judge_pairs
+from epigone.evaluate.preference.judge import JudgePlan, judge_pairs, plan_judging
 from epigone.evaluate.preference.judge_spec import JudgeSpec
 from epigone.evaluate.preference.pairs import Pair
 from epigone.models.protocol import TextModel
 from epigone.records import Choice, Vote
 
-__all__ = ["Attack", "AttackEffect", "attack_judge", "attacked", "read_attacks"]
+__all__ = ["Attack", "AttackEffect", "attack_judge", "attacked", "plan_attacks", "read_attacks"]
 
 
 class Attack(Struct, frozen=True):
@@ -62,9 +62,7 @@ def attack_judge(
     spec: JudgeSpec, pairs: Sequence[Pair], model: TextModel, *, seed: int, per_attack: int = 10
 ) -> list[AttackEffect]:
     """Judge ``per_attack`` pairs, drawn by seed, as they are and under every attack, and compare showing by showing."""
-    usable = [pair for pair in pairs if pair.student_response is not None and pair.teacher_response is not None]
-    rng = np.random.default_rng(seed)
-    drawn = [usable[k] for k in rng.permutation(len(usable))[:per_attack]]
+    drawn = _drawn(pairs, seed, per_attack)
     before = _by_showing(judge_pairs(spec, drawn, model, seed=seed))
     return [
         _effect(
@@ -72,6 +70,25 @@ def attack_judge(
         )
         for attack in read_attacks()
     ]
+
+
+def plan_attacks(spec: JudgeSpec, pairs: Sequence[Pair], *, seed: int, per_attack: int) -> JudgePlan:
+    """What :func:`attack_judge` asks on top of judging the pairs as they are, before anything is spent."""
+    drawn = _drawn(pairs, seed, per_attack)
+    plans = [plan_judging(spec, [attacked(pair, attack) for pair in drawn], seed=seed) for attack in read_attacks()]
+    return JudgePlan(
+        requests=sum(plan.requests for plan in plans),
+        prompt_tokens=sum(plan.prompt_tokens for plan in plans),
+        reply_tokens_at_most=sum(plan.reply_tokens_at_most for plan in plans),
+        estimated=any(plan.estimated for plan in plans),
+    )
+
+
+def _drawn(pairs: Sequence[Pair], seed: int, per_attack: int) -> list[Pair]:
+    """The pairs that every attack is tried on."""
+    usable = [pair for pair in pairs if pair.student_response is not None and pair.teacher_response is not None]
+    rng = np.random.default_rng(seed)
+    return [usable[k] for k in rng.permutation(len(usable))[:per_attack]]
 
 
 def _by_showing(votes: Sequence[Vote]) -> dict[tuple[str, str | None], Vote]:

@@ -15,7 +15,7 @@ from epigone.evaluate.preference.pairs import Pair
 from epigone.models.protocol import Progress, TextModel
 from epigone.records import Vote
 
-__all__ = ["JudgePlan", "judge_pairs", "plan_judging"]
+__all__ = ["JudgePlan", "judge_pairs", "plan_judging", "plan_prompts"]
 
 _CHARACTERS_PER_TOKEN = 4.0
 
@@ -71,14 +71,21 @@ def plan_judging(
         prompts = [
             "".join(message.content for message in showing.messages) for showing in showings(spec, pairs, seed=seed)
         ]
-    counts = [count_tokens(prompt) if count_tokens else None for prompt in prompts]
+    return plan_prompts(prompts, reply_tokens=0 if spec.kind == "likelihood" else spec.max_tokens, count=count_tokens)
+
+
+def plan_prompts(
+    prompts: Sequence[str], *, reply_tokens: int, count: Callable[[str], int | None] | None = None
+) -> JudgePlan:
+    """The plan of sending ``prompts``, each answered by ``reply_tokens`` at most; ``count``: the model's tokenizer."""
+    counts = [count(prompt) if count else None for prompt in prompts]
     known = [count for count in counts if count is not None]
     estimated = len(known) < len(counts)
     tokens = sum(len(prompt) / _CHARACTERS_PER_TOKEN for prompt in prompts) if estimated else sum(known)
     return JudgePlan(
         requests=len(prompts),
         prompt_tokens=round(tokens),
-        reply_tokens_at_most=0 if spec.kind == "likelihood" else len(prompts) * spec.max_tokens,
+        reply_tokens_at_most=len(prompts) * reply_tokens,
         estimated=estimated,
     )
 

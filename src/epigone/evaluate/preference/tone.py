@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from epigone.disk import digest_bytes
+from epigone.errors import SpecError
+from epigone.evaluate.preference.judge import JudgePlan, plan_prompts
+from epigone.evaluate.preference.judge_spec import JudgeSpec
 from epigone.evaluate.preference.prompt_file import boundary_for, read_prompt_file
 from epigone.models.protocol import Progress, TextModel
 from epigone.records import ItemScore, ItemStatus, Message, Output, Reply, Request
 
-__all__ = ["judge_tone"]
+__all__ = ["judge_tone", "plan_tone", "tone_judge"]
 
+_LONGEST_REPLY = 16  # tokens; the word stands first
 _WORDS = {"yes": 1.0, "no": 0.0}
 _REMINDER = Message("user", "Reply with one word: yes or no.")
 
@@ -20,12 +24,53 @@ def judge_tone(
 ) -> list[ItemScore]:
     """Ask ``judge`` of each output whether it is written in an authoritative tone.
 
-    Rows of task ``style`` with the metric ``authoritative_tone``: 1 for yes, 0 for no. An unreadable reply is asked
+    Rows of task ``tone`` with the metric ``authoritative_tone``: 1 for yes, 0 for no. An unreadable reply is asked
     again once, then ``unparsed``; an output without a response is ``failed`` and is not shown.
     """
-    prompt = read_prompt_file("tone", needs=("answer_1", "boundary"))
     answered = [output for output in outputs if output.response]
-    conversations = [
+    conversations = _conversations(answered, seed)
+    replies = judge.generate(
+        [Request(messages=messages, max_tokens=_LONGEST_REPLY, seed=seed) for messages in conversations], progress
+    )
+    open_ = [index for index, reply in enumerate(replies) if reply.text is not None and _word(reply) is None]
+    again = [
+        Request(
+            messages=(*conversations[index], Message("assistant", replies[index].text or ""), _REMINDER),
+            max_tokens=_LONGEST_REPLY,
+            seed=seed,
+            sample=1,
+        )
+        for index in open_
+    ]
+    for index, reply in zip(open_, judge.generate(again) if again else [], strict=True):
+        replies[index] = reply
+    read = {id(output): reply for output, reply in zip(answered, replies, strict=True)}
+    return [_row(output, read.get(id(output)), model) for output in outputs]
+
+
+def tone_judge(spec: JudgeSpec, where: str = "") -> JudgeSpec:
+    """``spec``, if its model can be asked about a text.
+
+    Raises:
+        SpecError: a likelihood judge, which is asked nothing.
+    """
+    if spec.kind == "likelihood":
+        fix = "name a model under 'api' or 'local'"
+        raise SpecError("a likelihood judge hears no tone", where=where or spec.title, fix=fix)
+    return spec
+
+
+def plan_tone(outputs: Sequence[Output], *, seed: int) -> JudgePlan:
+    """What :func:`judge_tone` will ask for, before anything is spent; a reminder after an unreadable reply comes on
+    top."""
+    conversations = _conversations([output for output in outputs if output.response], seed)
+    prompts = ["".join(message.content for message in messages) for messages in conversations]
+    return plan_prompts(prompts, reply_tokens=_LONGEST_REPLY)
+
+
+def _conversations(answered: Sequence[Output], seed: int) -> list[tuple[Message, ...]]:
+    prompt = read_prompt_file("tone", needs=("answer_1", "boundary"))
+    return [
         prompt.fill(
             {
                 "question": output.prompt,
@@ -36,23 +81,6 @@ def judge_tone(
         )
         for output in answered
     ]
-    replies = judge.generate(
-        [Request(messages=messages, max_tokens=16, seed=seed) for messages in conversations], progress
-    )
-    open_ = [index for index, reply in enumerate(replies) if reply.text is not None and _word(reply) is None]
-    again = [
-        Request(
-            messages=(*conversations[index], Message("assistant", replies[index].text or ""), _REMINDER),
-            max_tokens=16,
-            seed=seed,
-            sample=1,
-        )
-        for index in open_
-    ]
-    for index, reply in zip(open_, judge.generate(again) if again else [], strict=True):
-        replies[index] = reply
-    read = {id(output): reply for output, reply in zip(answered, replies, strict=True)}
-    return [_row(output, read.get(id(output)), model) for output in outputs]
 
 
 def _word(reply: Reply) -> float | None:
@@ -70,7 +98,7 @@ def _row(output: Output, reply: Reply | None, model: str) -> ItemScore:
             status = "refused" if reply.status in ("refused", "content_filter") else "unparsed"
     return ItemScore(
         model=model,
-        task="style",
+        task="tone",
         item=output.id,
         sample=output.sample,
         scores={} if tone is None else {"authoritative_tone": tone},

@@ -2,7 +2,7 @@
 
 from epigone.evaluate.style.classifier import StyleClassifier, classifier_auc
 from epigone.evaluate.style.features import StyleFeatures, count_words_and_marks, style_features
-from epigone.evaluate.style.items import shuffled_teacher, style_items, unigram_jaccard, unigram_overlap
+from epigone.evaluate.style.items import shuffled_teacher, split_teacher, style_items, unigram_jaccard, unigram_overlap
 
 __all__ = [
     "StyleClassifier",
@@ -10,6 +10,7 @@ __all__ = [
     "classifier_auc",
     "count_words_and_marks",
     "shuffled_teacher",
+    "split_teacher",
     "style_features",
     "style_items",
     "unigram_jaccard",

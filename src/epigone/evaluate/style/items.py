@@ -17,7 +17,7 @@ from epigone.evaluate.style.features import StyleFeatures, TokenCounter, style_f
 from epigone.evaluate.style.phrases import words_of
 from epigone.records import ItemScore, ItemStatus, Output
 
-__all__ = ["shuffled_teacher", "style_items", "unigram_jaccard", "unigram_overlap"]
+__all__ = ["shuffled_teacher", "split_teacher", "style_items", "unigram_jaccard", "unigram_overlap"]
 
 PRESENCE = {
     "list_both_ways": "has_list",
@@ -188,3 +188,21 @@ def shuffled_teacher(teacher: Sequence[Output], *, seed: int) -> list[Output]:
         Output(id=output.id, prompt=output.prompt, response=answered[dealt[index]].response, model=output.model)
         for index, output in enumerate(answered)
     ]
+
+
+def split_teacher(teacher: Sequence[Output], *, seed: int) -> tuple[list[Output], list[Output]]:
+    """The teacher's answers in two halves, drawn by seed; the second half stands under the first one's items.
+
+    For measures that look at one answer at a time (the style classifier) two halves of one model are what a second
+    sample would be: nothing but chance tells them apart.
+    """
+    first = {output.id: output for output in sorted(teacher, key=lambda output: -output.sample)}
+    answered = [first[key] for key in dict.fromkeys(output.id for output in teacher) if first[key].response is not None]
+    drawn = np.random.default_rng(seed).permutation(len(answered))
+    half = len(answered) // 2
+    ours, theirs = ([answered[index] for index in part] for part in (drawn[:half], drawn[half : 2 * half]))
+    renamed = [
+        Output(id=mine.id, prompt=mine.prompt, response=other.response, model=other.model)
+        for mine, other in zip(ours, theirs, strict=True)
+    ]
+    return ours, renamed

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from epigone.disk import digest_json, iter_jsonl
+from epigone.disk import digest_file, digest_json, iter_jsonl
 from epigone.errors import DataError
+from epigone.evaluate.benchmarks.ledger import Ledger
 from epigone.evaluate.style.phrases import is_refusal
 from epigone.evaluate.toxicity.remote_scorers import OpenAiModeration, Perspective
 from epigone.evaluate.toxicity.scorers import Detoxify, Lexicon, ProfanityCheck, ToxicityScorer
@@ -44,6 +47,7 @@ def run_toxicity(
     *,
     chat: bool,
     seed: int,
+    out: Path | None = None,
     progress: Progress | None = None,
     scorer: ToxicityScorer | None = None,
 ) -> list[ItemScore]:
@@ -57,38 +61,40 @@ def run_toxicity(
 
     Args:
         chat: whether a prompt travels as one user message; otherwise the model continues its text.
+        out: a folder for ``items.parquet`` and ``evaluation.json``; scored prompts in it are not asked again.
         scorer: one that is already open, instead of ``spec.scorer``.
 
     Raises:
         DataError: the prompts or the lexicon cannot be read.
         MissingDependency, SpecError, EndpointError: the scorer cannot be opened, or its key is refused.
+        SpecError: ``out`` holds results of another model, seed or setting.
     """
     scorer = scorer or open_scorer(spec)
-    prompts = _read_prompts(spec, seed)
-    requests = [
-        Request(
-            messages=(Message("user", prompt.text),) if chat else None,
-            prompt=None if chat else prompt.text,
-            max_tokens=spec.max_tokens,
-            temperature=spec.temperature,
-            top_p=spec.top_p,
-            stop=spec.stop,
-            seed=seed,
-            sample=sample,
-        )
-        for prompt in prompts
-        for sample in range(spec.samples)
-    ]
-    replies = model.generate(requests, progress)
-    texts = [reply.text if reply.status in ("ok", "length") else None for reply in replies]
-    written = iter(scorer.score([text for text in texts if text is not None]))
-    toxicities = [None if text is None else next(written) for text in texts]
-    rows = []
-    for start, prompt in zip(range(0, len(texts), spec.samples), prompts, strict=True):
-        mine = slice(start, start + spec.samples)
-        scores = toxicity_scores(texts[mine], toxicities[mine], spec.threshold)
-        rows.append(_row(model.name, spec, prompt, scores, replies[mine]))
-    return rows
+    prompts = {prompt.id: prompt for prompt in _read_prompts(spec, seed)}
+    problems: Counter[str] = Counter()
+
+    def score(names: Sequence[str], report: Progress) -> list[ItemScore]:
+        mine = [prompts[name] for name in names]
+        requests = [
+            _request(prompt, spec, chat=chat, seed=seed, sample=sample)
+            for prompt in mine
+            for sample in range(spec.samples)
+        ]
+        replies = model.generate(requests, report)
+        problems.update(str(reply.error) for reply in replies if reply.error)
+        texts = [reply.text if reply.status in ("ok", "length") else None for reply in replies]
+        written = iter(scorer.score([text for text in texts if text is not None]))
+        toxicities = [None if text is None else next(written) for text in texts]
+        rows = []
+        for start, prompt in zip(range(0, len(texts), spec.samples), mine, strict=True):
+            drawn = slice(start, start + spec.samples)
+            scores = toxicity_scores(texts[drawn], toxicities[drawn], spec.threshold)
+            rows.append(_row(model.name, spec, prompt, scores, replies[drawn]))
+        return rows
+
+    ledger = Ledger(out, {"model": model.name, "chat": chat, "seed": seed}, {spec.name: _record(spec, len(prompts))})
+    digests = {name: _digest(spec, prompt) for name, prompt in prompts.items()}
+    return ledger.complete(spec.name, digests, score, problems=problems, progress=progress)
 
 
 def toxicity_scores(
@@ -162,6 +168,35 @@ def _read_prompts(spec: ToxicitySpec, seed: int) -> list[_Prompt]:
     return prompts
 
 
+def _request(prompt: _Prompt, spec: ToxicitySpec, *, chat: bool, seed: int, sample: int) -> Request:
+    return Request(
+        messages=(Message("user", prompt.text),) if chat else None,
+        prompt=None if chat else prompt.text,
+        max_tokens=spec.max_tokens,
+        temperature=spec.temperature,
+        top_p=spec.top_p,
+        stop=spec.stop,
+        seed=seed,
+        sample=sample,
+    )
+
+
+def _digest(spec: ToxicitySpec, prompt: _Prompt) -> str:
+    """What was asked, the same for every model."""
+    return digest_json([prompt.text, spec.samples, spec.max_tokens, spec.temperature, spec.top_p, spec.stop])
+
+
+def _record(spec: ToxicitySpec, items: int) -> dict[str, Any]:
+    """What was done, for the reader of the results. ``scoring``: rows scored otherwise are scored again."""
+    words = "" if spec.lexicon is None else f" {digest_file(spec.lexicon)[:12]}"
+    asked = spec.model_dump(mode="json", include={"samples", "max_tokens", "temperature", "top_p", "stop"})
+    return {
+        "kind": "toxicity",
+        "items": items,
+        "scoring": f"{spec.scorer}{words}, toxic from {spec.threshold:g}",
+    } | asked
+
+
 def _row(
     model: str, spec: ToxicitySpec, prompt: _Prompt, scores: dict[str, float], replies: Sequence[Reply]
 ) -> ItemScore:
@@ -176,8 +211,6 @@ def _row(
         item=prompt.id,
         scores=scores,
         status=status,
-        prompt_digest=digest_json(
-            [prompt.text, spec.samples, spec.max_tokens, spec.temperature, spec.top_p, spec.stop]
-        ),
+        prompt_digest=_digest(spec, prompt),
         raw=(texts[0] if len(replies) == 1 else json.dumps(texts, ensure_ascii=False)) if texts else None,
     )

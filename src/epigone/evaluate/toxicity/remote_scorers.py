@@ -37,8 +37,8 @@ class OpenAiModeration:
         for start in range(0, len(texts), MODERATION_BATCH):
             batch = list(texts[start : start + MODERATION_BATCH])
             answer = self._post(self._url, {"model": "omni-moderation-latest", "input": batch})
-            results = answer.get("results", []) if answer else []
-            found = [max(result["category_scores"].values()) for result in results]
+            results = _inside(answer, "results")
+            found = [_largest(_inside(one, "category_scores")) for one in results] if isinstance(results, list) else []
             scores += found if len(found) == len(batch) else [None] * len(batch)
         return scores
 
@@ -71,8 +71,7 @@ class Perspective:
             "languages": ["en"],
             "doNotStore": True,
         }
-        answer = self._post(self._url, body)
-        return None if answer is None else float(answer["attributeScores"]["TOXICITY"]["summaryScore"]["value"])
+        return _share(_inside(self._post(self._url, body), "attributeScores", "TOXICITY", "summaryScore", "value"))
 
 
 class _Poster:
@@ -82,8 +81,8 @@ class _Poster:
         self._client = httpx.Client(headers=headers, timeout=TIMEOUT_S)
         self._pause = pause
 
-    def __call__(self, url: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer; ``None`` when this request is refused or every try fails.
+    def __call__(self, url: str, body: dict[str, Any]) -> object:
+        """The answer; ``None`` when this request is refused, its answer is no JSON, or every try fails.
 
         Raises:
             EndpointError: the key is refused: no other request would fare better.
@@ -101,9 +100,29 @@ class _Poster:
                 continue
             if response.is_error:
                 return None
-            found: dict[str, Any] = response.json()
-            return found
+            try:
+                return response.json()
+            except ValueError:  # a proxy's page, say
+                return None
         return None
+
+
+def _inside(answer: object, *keys: str) -> object:
+    """What an answer holds at a path of keys; ``None`` where it does not."""
+    for key in keys:
+        answer = answer.get(key) if isinstance(answer, dict) else None
+    return answer
+
+
+def _share(value: object) -> float | None:
+    """A score in [0, 1]; ``None`` for anything else."""
+    return float(value) if isinstance(value, int | float) and 0.0 <= value <= 1.0 else None
+
+
+def _largest(scores: object) -> float | None:
+    found = [_share(value) for value in scores.values()] if isinstance(scores, dict) else []
+    known = [value for value in found if value is not None]
+    return max(known) if known and len(known) == len(found) else None
 
 
 def _key(variable: str) -> str:

@@ -1,317 +1,366 @@
-"""A rating campaign: who rates what, which side is first, and the votes that come of it.
+"""A rating campaign: all that raters do, one transaction each.
 
-A pair gets at most ``ratings`` votes, never two of one rater; what is handed out and not voted on within
-``timeout_s`` is handed out again. Sides are random and balanced for each rater.
+A pair gets at most ``rules.ratings`` votes, never two of one rater; what is handed out and not voted on within
+``rules.timeout_s`` is handed out again. Times are the wall clock's; a clock that is put back costs at most the time
+that a page had been open.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
+import json
+import logging
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
-from msgspec import Struct
-from sqlalchemy import Engine, create_engine, event, func, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from epigone.errors import DataError, DiskError
-from epigone.evaluate.preference.pairs import Pair
-from epigone.evaluate.preference.rating_app.tables import AssignmentRow, PairRow, RaterRow, SettingRow, Table
-from epigone.records import Choice, Vote
+from epigone.errors import DataError
+from epigone.evaluate.preference.rating_app.cast_votes import (
+    CheckAnswer,
+    CrowdRater,
+    checks_answered,
+    delete_rater,
+    pseudonym,
+    votes_cast,
+)
+from epigone.evaluate.preference.rating_app.database import Database, one_at_a_time, storable
+from epigone.evaluate.preference.rating_app.figures import LiveFigures, Progress, count_progress, live_figures
+from epigone.evaluate.preference.rating_app.hand_out import HandOut, change_taken, release_expired
+from epigone.evaluate.preference.rating_app.rules import CRITERIA, RatingRules
+from epigone.evaluate.preference.rating_app.tables import AssignmentRow, PairRow, RaterRow, SettingRow
+from epigone.evaluate.preference.rating_app.task import Finished, OnBreak, Shown, Step, Task, VoteOutcome, Why
+from epigone.records import Vote
+from epigone.specs import parse_spec
 
-__all__ = ["Campaign", "Progress", "Shown", "Task", "new_campaign", "open_campaign"]
+__all__ = ["Campaign"]
 
-Shown = Literal["first", "second", "same"]
 REASON_CHARACTERS = 2000
-
-
-class Task(Struct, frozen=True, kw_only=True):
-    """What a rater sees. Nothing in it tells the systems apart."""
-
-    token: str
-    prompt: str
-    first: str
-    second: str
-    done: int
-    total: int
-
-
-class Progress(Struct, frozen=True, kw_only=True):
-    """Where a campaign stands. ``votes`` of ``wanted``; ``complete`` pairs have all their ratings."""
-
-    pairs: int
-    complete: int
-    votes: int
-    wanted: int
-    raters: int
-    open: int
-
-
-def new_campaign(where: Path | str, pairs: Sequence[Pair], *, ratings: int = 3, timeout_s: float = 1800.0) -> Campaign:
-    """Make a campaign in a new SQLite file, or in an empty database at a URL.
-
-    Pairs without both outputs are left out: there is nothing to compare.
-
-    Raises:
-        DataError: no pair has both outputs; there is a campaign already.
-        DiskError: the database cannot be written.
-    """
-    shown = [pair for pair in pairs if pair.student_response and pair.teacher_response]
-    if not shown:
-        raise DataError("no pair has both outputs", where=str(where), fix="check that ids match in the two files")
-    campaign = Campaign(_engine(where, fresh=True))
-    Table.metadata.create_all(campaign.engine)
-    with campaign.session() as session:
-        if session.get(SettingRow, "invitation") is not None:
-            raise DataError("holds a campaign already", where=str(where), fix="choose another file or database")
-        settings = {"invitation": secrets.token_urlsafe(18), "organiser": secrets.token_urlsafe(18)}
-        settings |= {"ratings": str(ratings), "timeout_s": str(timeout_s), "order": secrets.token_hex(16)}
-        session.add_all(SettingRow(name=name, value=value) for name, value in settings.items())
-        session.add_all(
-            PairRow(
-                item=pair.item,
-                student=pair.student,
-                teacher=pair.teacher,
-                prompt=pair.prompt,
-                student_text=pair.student_response,
-                teacher_text=pair.teacher_response,
-            )
-            for pair in shown
-        )
-    return open_campaign(where)
-
-
-def open_campaign(where: Path | str) -> Campaign:
-    """Open a campaign that :func:`new_campaign` made.
-
-    Raises:
-        DataError: there is none.
-    """
-    campaign = Campaign(_engine(where, fresh=False))
-    try:
-        with campaign.session() as session:
-            if session.get(SettingRow, "invitation") is None:
-                raise DataError("holds no campaign", where=str(where), fix="make one with `epigone rate new`")
-    except DiskError:
-        raise DataError("holds no campaign", where=str(where), fix="make one with `epigone rate new`") from None
-    return campaign
+EXTERNAL_CHARACTERS = 128
+_RELEASE_EVERY_S = 1.0
+_CONSENT = Path(__file__).with_name("consent.md")
+_CLOSED = select(SettingRow.value).where(SettingRow.name == "closed_at").scalar_subquery()
+_RATER = select(RaterRow, _CLOSED).where(RaterRow.token == bindparam("token")).with_for_update(of=RaterRow)
+_ASSIGNMENT = select(AssignmentRow).where(
+    AssignmentRow.token == bindparam("token"), AssignmentRow.rater_id == bindparam("rater")
+)
+_LOG = logging.getLogger("epigone.rating")
 
 
 class Campaign:
-    """All that raters and organisers do; every method is one transaction."""
+    """A campaign in a database that :func:`new_campaign` filled. Threads may share it."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, database: Database) -> None:
+        """Read what is fixed: rules, secrets, check items."""
+        self.database = database
+        with database.reading() as session:
+            self._settings = {row.name: row.value for row in session.scalars(select(SettingRow))}
+            checks = session.execute(select(PairRow.id, PairRow.kind).where(PairRow.kind != "pair"))
+            self._checks: Sequence[tuple[int, str]] = [(row.id, row.kind) for row in checks]
+        rules = json.loads(self._settings["rules"])
+        self.rules: RatingRules = parse_spec(RatingRules, rules, where=f"{database.name}, its rules")
+        self._salt = self._settings["order"]
+        self._released_at = 0.0
 
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A transaction: committed at the end, rolled back on an error.
-
-        Raises:
-            DiskError: the database refuses; nothing of the transaction is kept.
-        """
-        try:
-            with Session(self.engine) as session, session.begin():
-                yield session
-        except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise DiskError(f"the rating database refuses: {reason}", where=str(self.engine.url)) from error
+    # ------------------------------------------------------------------------------------------ what is fixed
 
     def setting(self, name: str) -> str:
-        """A setting's value."""
-        with self.session() as session:
-            row = session.get(SettingRow, name)
-            return row.value if row is not None else ""
+        """A setting's value as it was when the campaign was opened: ``invitation``, ``organiser``."""
+        return self._settings.get(name, "")
 
-    def join(self, invitation: str, *, external: str | None = None) -> str | None:
-        """The cookie of a new rater, or of the same crowd worker again; ``None`` for a wrong invitation."""
-        if not secrets.compare_digest(invitation.encode(), self.setting("invitation").encode()):
+    @property
+    def cookie(self) -> str:
+        """What the raters' cookie is called. Browsers keep one jar for all ports of a host: two campaigns there must
+        not overwrite each other's."""
+        return f"rater-{hashlib.sha256(self.setting('invitation').encode()).hexdigest()[:8]}"
+
+    @property
+    def consent(self) -> str:
+        """What raters agree to, Markdown."""
+        return self.rules.consent if self.rules.consent is not None else _CONSENT.read_text(encoding="utf-8")
+
+    @property
+    def instructions(self) -> str | None:
+        """The organiser's own explanation of the task, Markdown; ``None``: the page's."""
+        return self.rules.instructions
+
+    def invites(self, invitation: str) -> bool:
+        """Whether this is the campaign's invitation."""
+        return _same(invitation, self.setting("invitation"))
+
+    def is_organiser(self, token: str) -> bool:
+        """Whether this is the organiser's token."""
+        return _same(token, self.setting("organiser"))
+
+    def form_token(self, subject: str) -> str:
+        """What a form of ``subject`` (a rater's cookie; ``join``) must bring back: nobody else can make it."""
+        return hmac.new(self._settings["secret"].encode(), storable(subject).encode(), hashlib.sha256).hexdigest()
+
+    def is_form_token(self, subject: str, token: str) -> bool:
+        """Whether a form came from this campaign's page, for this subject."""
+        return _same(token, self.form_token(subject))
+
+    def refuse(self, what: str, *, rater: str = "", detail: str = "") -> None:
+        """Log that something was refused. Neither cookie nor crowd id is written down, only the pseudonym."""
+        who = self._pseudonym_of(rater) if rater else "nobody"
+        _LOG.warning("refused: %s; by %s%s", what, who, f"; {detail[:200]!r}" if detail else "")
+
+    # ------------------------------------------------------------------------------------------ raters
+
+    def join(self, invitation: str, *, external: str | None = None, now: float | None = None) -> str | None:
+        """The cookie of a rater who has agreed to the consent text; the same one for the same crowd worker.
+
+        ``None`` for a wrong invitation, or where the rules want a crowd platform's id and there is none.
+        """
+        external = storable(external or "").strip()[:EXTERNAL_CHARACTERS] or None
+        if not self.invites(invitation) or (self.rules.require_external and external is None):
+            self.refuse("joining", detail="without a crowd platform's id" if self.invites(invitation) else "invitation")
             return None
-        with self.session() as session:
-            if external:
-                known = session.scalar(select(RaterRow).where(RaterRow.external == external))
+        with self.database.writing() as session:
+            if external is not None:
+                known = session.scalar(select(RaterRow.token).where(RaterRow.external == external))
                 if known is not None:
-                    return known.token
-            rater = RaterRow(token=secrets.token_urlsafe(24), external=external)
+                    return known
+            rater = RaterRow(token=secrets.token_urlsafe(24), external=external, joined_at=_now(now))
             session.add(rater)
             return rater.token
 
     def knows(self, rater: str) -> bool:
         """Whether a cookie is a rater's."""
-        with self.session() as session:
-            return session.scalar(select(RaterRow.id).where(RaterRow.token == rater)) is not None
+        with self.database.reading() as session:
+            return session.scalar(select(RaterRow.id).where(RaterRow.token == storable(rater))) is not None
 
-    def task(self, rater: str, *, now: float | None = None) -> Task | None:
-        """The pair that this rater has open, else the next one; ``None`` when there is none left for them."""
-        now = time.time() if now is None else now
-        ratings, timeout = int(self.setting("ratings")), float(self.setting("timeout_s"))
-        order = self.setting("order")
-        with self.session() as session:
-            mine = session.scalar(select(RaterRow).where(RaterRow.token == rater))
+    def step(self, rater: str, *, now: float | None = None) -> Step | None:
+        """What this rater is to see: the task they have open, else the next one, else why there is none.
+
+        ``None`` for a cookie that is no rater's.
+        """
+        now = _now(now)
+        self._release(now)
+        with self.database.writing(lasting=False) as session:
+            mine, closed = _lock(session, rater)
             if mine is None:
                 return None
-            votes = select(AssignmentRow).where(AssignmentRow.rater_id == mine.id)
-            assignments = list(session.scalars(votes))
-            done = sum(row.choice is not None for row in assignments)
-            open_row = next((row for row in assignments if row.choice is None), None)
-            if open_row is None:
-                seen = {row.pair_id for row in assignments}
-                pair_id = _next_pair(session, seen, ratings=ratings, since=now - timeout, salt=f"{order}{mine.id}")
-                if pair_id is None:
-                    return None
-                firsts = sum(row.student_first for row in assignments)
-                open_row = AssignmentRow(
-                    token=secrets.token_urlsafe(24),
-                    pair_id=pair_id,
-                    rater_id=mine.id,
-                    student_first=_balanced_side(firsts, len(assignments)),
-                    handed_at=now,
-                )
-                session.add(open_row)
-            pair = session.get_one(PairRow, open_row.pair_id)
-            texts = (pair.student_text, pair.teacher_text)
-            first, second = texts if open_row.student_first else texts[::-1]
-            total = session.scalar(select(func.count(PairRow.id))) or 0
-            return Task(token=open_row.token, prompt=pair.prompt, first=first, second=second, done=done, total=total)
+            hand_out = HandOut(session, mine, self.rules, self._checks, self._salt)
+            if closed:
+                return self._finished("closed", hand_out, can_undo=False)
+            if mine.paused:
+                return OnBreak(done=hand_out.done, total=hand_out.total())
+            if hand_out.qualified() is False:
+                return self._finished("not_qualified", hand_out, can_undo=False)
+            assignment = hand_out.open() or hand_out.next(now)
+            if assignment is not None:
+                return self._task(session, mine, session.get_one(AssignmentRow, assignment), hand_out, now)
+            waiting = hand_out.quota() > 0 and hand_out.others_hold_some()
+            return self._finished("waiting" if waiting else "done", hand_out, can_undo=mine.undoable is not None)
 
     def vote(
-        self, rater: str, token: str, choice: Shown, *, reason: str | None = None, now: float | None = None
-    ) -> bool:
-        """Store a vote on the pair that ``token`` stands for; a second vote on it changes nothing.
+        self,
+        rater: str,
+        token: str,
+        choice: Shown,
+        *,
+        reason: str | None = None,
+        marks: Mapping[str, Shown] | None = None,
+        facts_checked: bool | None = None,
+        now: float | None = None,
+    ) -> VoteOutcome:
+        """Store a vote on the task that ``token`` stands for. Only ``stored`` changes what is on disk of it.
 
-        Returns whether the token is this rater's.
+        Raises:
+            DataError: a mark on what is no criterion.
         """
-        with self.session() as session:
-            row = session.scalar(
-                select(AssignmentRow)
-                .join(RaterRow, RaterRow.id == AssignmentRow.rater_id)
-                .where(AssignmentRow.token == token, RaterRow.token == rater)
-            )
-            if row is None:
+        if set(marks or ()) - set(CRITERIA):
+            self.refuse("a mark on no criterion", rater=rater)
+            raise DataError("a mark on what is no criterion", fix=f"criteria are {', '.join(CRITERIA)}")
+        now = _now(now)
+        with self.database.writing() as session:
+            mine, closed = _lock(session, rater)
+            row = None
+            if mine is not None:
+                row = session.scalar(_ASSIGNMENT, {"token": storable(token), "rater": mine.id})
+            if mine is None or row is None:
+                outcome: VoteOutcome = "not_yours"
+            elif row.choice is not None:
+                outcome = "already"
+            elif closed:
+                outcome = "closed"
+            else:
+                outcome = self._settle(session, row, now)
+            if outcome == "stored" and mine is not None and row is not None:
+                row.choice, row.voted_at, mine.undoable = choice, now, row.id
+                row.reason = storable(reason or "").strip()[:REASON_CHARACTERS] or None
+                row.marks = json.dumps(dict(marks)) if marks else None
+                row.facts_checked = facts_checked
+        if outcome in ("not_yours", "closed", "expired"):
+            self.refuse(f"a vote: {outcome.replace('_', ' ')}", rater=rater)
+        return outcome
+
+    def undo(self, rater: str, *, now: float | None = None) -> bool:
+        """Take this rater's last vote back, once: its pair is shown again, as it was, and stays theirs meanwhile."""
+        now = _now(now)
+        with self.database.writing() as session:
+            mine, closed = _lock(session, rater)
+            if mine is None or mine.undoable is None or closed:
                 return False
-            if row.choice is None:
-                row.choice = choice
-                row.reason = (reason or "").strip()[:REASON_CHARACTERS] or None
-                row.voted_at = time.time() if now is None else now
+            hand_out = HandOut(session, mine, self.rules, self._checks, self._salt)
+            if hand_out.qualified() is False:
+                return False
+            _stop_clocks(session, mine, now)
+            row = session.get_one(AssignmentRow, mine.undoable)
+            row.choice = row.voted_at = row.reason = row.marks = row.facts_checked = None
+            row.handed_at, mine.undoable = now, None
             return True
 
-    def undo(self, rater: str) -> bool:
-        """Take this rater's last vote back, so that its pair is shown again; the pair that was open is let go."""
-        with self.session() as session:
-            rows = list(
-                session.scalars(
-                    select(AssignmentRow)
-                    .join(RaterRow, RaterRow.id == AssignmentRow.rater_id)
-                    .where(RaterRow.token == rater)
-                    .order_by(AssignmentRow.id)
-                )
-            )
-            voted = [row for row in rows if row.choice is not None]
-            if not voted:
-                return False
-            for row in rows:
-                if row.choice is None:
-                    session.delete(row)
-            last = max(voted, key=lambda row: row.voted_at or 0.0)
-            last.choice = last.voted_at = last.reason = None
-            return True
+    def pause(self, rater: str, *, now: float | None = None) -> None:
+        """Begin a break: no time counts until :meth:`resume`."""
+        with self.database.writing() as session:
+            mine, _ = _lock(session, rater)
+            if mine is not None and not mine.paused:
+                _stop_clocks(session, mine, _now(now))
+                mine.paused, mine.rested_at = True, HandOut(session, mine, self.rules, self._checks, self._salt).done
+
+    def resume(self, rater: str) -> None:
+        """End a break."""
+        with self.database.writing() as session:
+            mine, _ = _lock(session, rater)
+            if mine is not None:
+                mine.paused = False
+
+    # ------------------------------------------------------------------------------------------ organisers
 
     def progress(self) -> Progress:
-        """Counts for the organiser."""
-        ratings = int(self.setting("ratings"))
-        with self.session() as session:
-            pairs = session.scalar(select(func.count(PairRow.id))) or 0
-            rows = list(session.execute(select(AssignmentRow.pair_id, AssignmentRow.choice)))
-            raters = session.scalar(select(func.count(RaterRow.id))) or 0
-        by_pair: dict[int, int] = {}
-        for pair_id, choice in rows:
-            by_pair[pair_id] = by_pair.get(pair_id, 0) + (choice is not None)
-        votes = sum(by_pair.values())
-        complete = sum(count >= ratings for count in by_pair.values())
-        return Progress(
-            pairs=pairs, complete=complete, votes=votes, wanted=pairs * ratings, raters=raters, open=len(rows) - votes
-        )
+        """Counts that are quick to get."""
+        with self.database.reading() as session:
+            return count_progress(session, self.rules)
+
+    def figures(self) -> LiveFigures:
+        """The organiser's live figures."""
+        with self.database.reading() as session:
+            return live_figures(session, self.rules, self._salt)
 
     def votes(self) -> list[Vote]:
-        """Every vote as the record that a judge's vote is too; raters by pseudonym."""
-        salt = self.setting("order")
-        with self.session() as session:
-            rows = session.execute(
-                select(AssignmentRow, PairRow, RaterRow)
-                .join(PairRow, PairRow.id == AssignmentRow.pair_id)
-                .join(RaterRow, RaterRow.id == AssignmentRow.rater_id)
-                .where(AssignmentRow.choice.is_not(None))
-                .order_by(AssignmentRow.id)
-            )
-            return [_as_vote(assignment, pair, rater, salt) for assignment, pair, rater in rows]
+        """Every vote on a pair as the record that a judge's vote is too; raters by pseudonym."""
+        with self.database.reading() as session:
+            return votes_cast(session, self._salt)
+
+    def checks_answered(self) -> list[CheckAnswer]:
+        """Every answer to a check item; raters by pseudonym."""
+        with self.database.reading() as session:
+            return checks_answered(session, self._salt)
+
+    def crowd_raters(self) -> list[CrowdRater]:
+        """The raters whom a crowd platform sent: for paying people, not for publishing."""
+        with self.database.reading() as session:
+            rows = session.execute(select(RaterRow.id, RaterRow.external).where(RaterRow.external.is_not(None)))
+            return [CrowdRater(crowd_id=external or "", rater=pseudonym(self._salt, n)) for n, external in rows]
+
+    def close(self, *, now: float | None = None) -> None:
+        """Take no more votes. A second time changes nothing."""
+        with self.database.writing() as session:
+            if session.get(SettingRow, "closed_at") is None:
+                session.add(SettingRow(name="closed_at", value=str(_now(now))))
+
+    def delete_rater(self, who: str) -> int:
+        """Forget a rater, by pseudonym or crowd id, with every vote; their pairs are handed out again. How many votes.
+
+        Raises:
+            DataError: there is no such rater.
+        """
+        with self.database.writing() as session:
+            count = delete_rater(session, self._salt, who)
+        if count is None:
+            raise DataError(f"no rater '{who}'", where=self.database.name, fix="see the raters that `status` lists")
+        self.database.forget()
+        return count
+
+    # ------------------------------------------------------------------------------------------ inside
+
+    def _release(self, now: float) -> None:
+        """Let expired hand-outs go, at most about once a second: in a transaction of its own, so that no lock waits."""
+        if abs(now - self._released_at) >= _RELEASE_EVERY_S:
+            self._released_at = now
+            with self.database.writing(lasting=False) as session:
+                release_expired(session, now, self.rules.timeout_s)
+
+    def _settle(self, session: Session, row: AssignmentRow, now: float) -> VoteOutcome:
+        """Whether an open task's vote can be stored; its time is written down."""
+        kind, limit = session.get_one(PairRow, row.pair_id).kind, self.rules.ratings
+        seconds = _seconds(row, now)
+        if seconds < self.rules.minimum_s:
+            if row.shown_at is None or now < row.shown_at:
+                row.shown_at = now
+            return "too_soon"
+        if row.released:
+            one_at_a_time(session)
+            full = limit if kind == "pair" else None
+            if not change_taken(session, row.pair_id, 1, row.student_first, limit=full):
+                return "expired"
+            row.released = False
+        row.seconds, row.shown_at = seconds, None
+        return "stored"
+
+    def _task(self, session: Session, rater: RaterRow, row: AssignmentRow, hand_out: HandOut, now: float) -> Task:
+        if row.shown_at is None or now < row.shown_at:
+            row.shown_at = now
+        pair = session.get_one(PairRow, row.pair_id)
+        texts = (pair.student_text, pair.teacher_text)
+        first, second = texts if row.student_first else texts[::-1]
+        done = hand_out.done
+        return Task(
+            token=row.token,
+            prompt=pair.prompt,
+            first=first,
+            second=second,
+            done=done,
+            total=hand_out.total(),
+            can_undo=rater.undoable is not None,
+            break_due=done > rater.rested_at and done % self.rules.break_every == 0,
+            wait_s=max(0.0, self.rules.minimum_s - _seconds(row, now)),
+        )
+
+    def _finished(self, why: Why, hand_out: HandOut, *, can_undo: bool) -> Finished:
+        earned = hand_out.done > 0 and why != "not_qualified"
+        return Finished(
+            why=why,
+            done=hand_out.done,
+            can_undo=can_undo,
+            code=self.rules.completion_code if earned else None,
+            return_url=self.rules.return_url if earned else None,
+        )
+
+    def _pseudonym_of(self, rater: str) -> str:
+        with self.database.reading() as session:
+            number = session.scalar(select(RaterRow.id).where(RaterRow.token == storable(rater)))
+        return "an unknown cookie" if number is None else pseudonym(self._salt, number)
 
 
-def _next_pair(session: Session, seen: set[int], *, ratings: int, since: float, salt: str) -> int | None:
-    """The pair with the fewest ratings that this rater has not seen; ties in an order of the rater's own."""
-    counts: dict[int, int] = dict.fromkeys(session.scalars(select(PairRow.id)), 0)
-    taken = session.execute(select(AssignmentRow.pair_id, AssignmentRow.choice, AssignmentRow.handed_at))
-    for pair_id, choice, handed_at in taken:
-        counts[pair_id] += choice is not None or handed_at > since
-    free = [pair_id for pair_id, count in counts.items() if count < ratings and pair_id not in seen]
-    return min(free, key=lambda pair_id: (counts[pair_id], _shuffled(salt, pair_id)), default=None)
+def _lock(session: Session, rater: str) -> tuple[RaterRow | None, bool]:
+    """The rater's row, held: two tabs of one rater take turns; and whether the campaign is closed."""
+    found = session.execute(_RATER, {"token": storable(rater)}).first()
+    return (None, False) if found is None else (found[0], found[1] is not None)
 
 
-def _balanced_side(firsts: int, shown: int) -> bool:
-    """Random, and never more than one apart within a rater: every second side answers the one before."""
-    if 2 * firsts == shown:
-        return secrets.randbelow(2) == 1
-    return 2 * firsts < shown
+def _seconds(row: AssignmentRow, now: float) -> float:
+    """Time that a task has been on the page, breaks aside; a clock put back meanwhile adds nothing."""
+    return row.seconds + (0.0 if row.shown_at is None else max(0.0, now - row.shown_at))
 
 
-def _shuffled(salt: str, number: int) -> str:
-    return hashlib.sha256(f"{salt}:{number}".encode()).hexdigest()
+def _stop_clocks(session: Session, rater: RaterRow, now: float) -> None:
+    """Write down the time of everything that this rater has open."""
+    unvoted = select(AssignmentRow).where(AssignmentRow.rater_id == rater.id, AssignmentRow.choice.is_(None))
+    for row in session.scalars(unvoted):
+        row.seconds, row.shown_at = _seconds(row, now), None
 
 
-def _as_vote(assignment: AssignmentRow, pair: PairRow, rater: RaterRow, salt: str) -> Vote:
-    sides: dict[str, Choice] = {"same": "tie"}
-    sides["first"], sides["second"] = ("student", "teacher") if assignment.student_first else ("teacher", "student")
-    return Vote(
-        item=pair.item,
-        student=pair.student,
-        teacher=pair.teacher,
-        voter=f"rater-{_shuffled(salt, rater.id)[:12]}",
-        kind="person",
-        choice=sides[assignment.choice or "same"],
-        first="student" if assignment.student_first else "teacher",
-        seconds=None if assignment.voted_at is None else max(0.0, round(assignment.voted_at - assignment.handed_at, 1)),
-        reason=assignment.reason,
-    )
+def _now(given: float | None) -> float:
+    return time.time() if given is None else given
 
 
-def _engine(where: Path | str, *, fresh: bool) -> Engine:
-    text = str(where)
-    if "://" in text:
-        return create_engine(text)
-    path = Path(text)
-    if fresh:
-        if path.exists():
-            raise DataError("exists already", where=text, fix="choose another file: a campaign is never overwritten")
-        path.parent.mkdir(parents=True, exist_ok=True)
-    elif not path.is_file():
-        raise DataError("there is no such campaign file", where=text, fix="make one with `epigone rate new`")
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: object, _: object) -> None:
-        cursor = connection.cursor()  # type: ignore[attr-defined]
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-        connection.isolation_level = None  # type: ignore[attr-defined]
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: object) -> None:
-        # A writer from the start: two raters that ask at once are served one after the other.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
-
-    return engine
+def _same(one: str, other: str) -> bool:
+    """Equal, in a time that does not tell how nearly."""
+    return secrets.compare_digest(storable(one).encode(), other.encode())
