@@ -106,6 +106,23 @@ def test_no_ratio_where_teacher_and_base_are_not_apart(planted: ModuleType) -> N
     assert found.headline["capability_closed"].value is None
 
 
+def test_an_interval_of_a_share_stays_between_0_and_1(planted: ModuleType) -> None:
+    """Two items at 0.1 and 0.9: the t interval of their mean would be −4.6 to 5.6."""
+    rows = [score(model, f"i{i}", value) for model in "tbs" for i, value in enumerate((0.1, 0.9))]
+    estimate = compare(small(planted, rows), seed=0).estimates["s"]["qa.exact_match"]
+    assert (estimate.value, estimate.low, estimate.high) == (0.5, 0.0, 1.0)
+
+
+def test_the_headline_names_the_axes_that_it_is_the_mean_of(results: Results, planted: ModuleType) -> None:
+    first = results.headline_models[0]
+    over = results.headline_over["capability_closed"]
+    gaps = [results.gap_closed[first][axis].value for axis in over]
+    assert results.headline["capability_closed"].value == pytest.approx(sum(gaps) / len(gaps))
+    assert set(results.headline_over) == {key for key in results.headline if "_minus_" not in key}
+    same = [score(model, f"i{i}", float((i + (model == "t")) % 2)) for model in "tbs" for i in range(50)]
+    assert compare(small(planted, same), seed=0).headline_over["capability_closed"] == ()
+
+
 def test_one_cluster_gives_no_interval(planted: ModuleType) -> None:
     rows = [score(model, f"i{i}", float(i % 2), cluster="one") for model in "tbs" for i in range(50)]
     estimate = compare(small(planted, rows), seed=0).estimates["s"]["qa.exact_match"]

@@ -42,6 +42,13 @@ def test_intervals_cover(simulation: ModuleType, row: str, n: int) -> None:
     assert missing == 0
 
 
+def test_a_mean_of_gaps_closed_covers_though_an_axis_has_no_gap(simulation: ModuleType) -> None:
+    """Averaging every axis whose gap differs from 0 covered 92 % here, and 89 % at n = 200 (docs/compare.md)."""
+    held, missing = simulation.coverage(simulation.mean_closed, 0.0, 50, 200, seed=1)
+    assert 0.91 <= held <= 0.99
+    assert missing == 0
+
+
 def test_five_points_at_a_thousand_items_are_found(simulation: ModuleType) -> None:
     rng = np.random.default_rng(0)
     found = 0

@@ -13,6 +13,7 @@ from epigone.compare import CompareSpec, HypothesesSpec, Measurements, compare
 from epigone.compare.arms import Cast
 from epigone.compare.draws import Draws, Undefined, difference, generator, mean_of, pool_seeds, seed_noise
 from epigone.compare.findings import Condition, Hypothesis, judge_findings
+from epigone.compare.gap import ratio
 from epigone.compare.raters import RATE_OF_CHOICE, two_way_rates
 from epigone.errors import DataError
 from epigone.records import ModelInfo, Vote
@@ -106,7 +107,64 @@ def test_an_axis_without_a_gap_is_left_out_of_the_headline_and_named(planted: Mo
     )
     headline = compare(msgspec.structs.replace(study, items=flat), CompareSpec(resamples=200), seed=0).headline
     assert headline["capability_closed"].value is not None
-    assert "left out: words.accuracy: no ratio" in headline["capability_closed"].method
+    method = headline["capability_closed"].method
+    assert "words.accuracy: no ratio: base and teacher do not differ on any item" in method
+    assert "words" not in method.split("left out")[0]
+
+
+def test_an_axis_with_an_uncertain_gap_has_its_ratio_and_enters_no_mean(planted: ModuleType) -> None:
+    """choice.accuracy is given a gap of about three standard errors: enough for a ratio of its own, not for a mean."""
+    study = planted.measurements(items=400, prompts=40, only="l")
+    rng = np.random.default_rng(5)
+    levels = {"teacher": 0.60, "l": 0.50}
+    rows = tuple(
+        msgspec.structs.replace(row, scores={"accuracy": float(rng.random() < levels.get(row.model, 0.55))})
+        if row.task == "choice"
+        else row
+        for row in study.items
+    )
+    results = compare(msgspec.structs.replace(study, items=rows), CompareSpec(resamples=400), seed=0)
+    arm = results.headline_models[0]
+    assert results.gap_closed[arm]["choice.accuracy"].value is not None
+    entered, left_out = results.headline["capability_closed"].method.split("left out")
+    assert "qa.exact_match" in entered
+    assert "choice.accuracy" not in entered
+    assert "is less than 2 times as large as its error" in left_out
+
+
+def test_what_the_student_did_decides_no_axis(planted: ModuleType) -> None:
+    """Base and teacher as they are, students wholly wrong or wholly right: the same axes enter."""
+    study = planted.measurements(items=200, prompts=40, only="l")
+    students = {model.name for model in study.models if model.role == "student"}
+    entered = []
+    for score in (0.0, 1.0):
+        rows = tuple(
+            msgspec.structs.replace(row, scores=dict.fromkeys(row.scores, score))
+            if row.model in students and row.task in ("qa", "choice", "words")
+            else row
+            for row in study.items
+        )
+        results = compare(msgspec.structs.replace(study, items=rows), CompareSpec(resamples=200), seed=0)
+        entered.append(results.headline["capability_closed"].method.split(" (left out")[0].split(";")[0])
+    assert entered[0] == entered[1]
+    assert "qa.exact_match" in entered[0]
+
+
+def test_a_draw_without_a_gap_lies_beyond_the_end_it_came_from() -> None:
+    """Estimate 1/2. Draws: gap 1, gain ½ (½); gap 0, gain ½ (towards +∞); gap −0.1, gain −1 (towards −∞)."""
+    gains, gaps = np.array([0.5, 0.5, -1.0] + [0.5] * 297), np.array([1.0, 0.0, -0.1] + [1.0] * 297)
+    student = Draws(0.5, gains, 300, 300, 300)
+    base = Draws(0.0, np.zeros(300), 300, 300, 300)
+    teacher = Draws(1.0, gaps, 300, 300, 300)
+    found = ratio(student, base, teacher, 0.95)
+    assert isinstance(found, Draws)
+    assert found.value == 0.5
+    assert found.draws[0] == 0.5
+    assert found.draws[1] > 1e3
+    assert found.draws[2] < -1e3
+    mirrored = ratio(student.scaled(-1.0), base, teacher.scaled(-1.0), 0.95)
+    assert isinstance(mirrored, Draws)
+    assert np.array_equal(mirrored.draws, found.draws)
 
 
 def test_draws_keep_their_covariance() -> None:

@@ -54,7 +54,7 @@ def page_content(results: Results) -> ReportContent:
             answers=(
                 Answer(model="teacher", text=ADA, claims=claims[:1]),
                 *(Answer(model=name, text=ADA, claims=claims) for name in shown[1:3]),
-                Answer(model=shown[0], text="Ada Nim Ada Nim Ada Nim " * 60),
+                Answer(model=shown[0], text="Ada Nim Ada Nim Ada Nim " * 60, note="length"),
                 Answer(model=shown[3], text=None, note="refused"),
             ),
         ),

@@ -25,8 +25,12 @@ def split_axis(name: str) -> tuple[str, str]:
     return task, metric
 
 
-def style_axes() -> tuple[Axis, ...]:
-    """The rows of Table 2 that are measured without a judge, as headline axes, and what goes beyond the table."""
+def style_axes(*, tone: bool = False) -> tuple[Axis, ...]:
+    """The rows of Table 2 that are measured without a judge, as headline axes, and what goes beyond the table.
+
+    ``tone``: also Table 2's last row, the authoritative tone that a judge heard (task ``tone``). It is no headline
+    axis: with it the headline would be another one for studies that had a judge.
+    """
     table_2 = (
         ("list_agreement", "lists when the teacher lists", "share"),
         ("summary_agreement", "summarizes when the teacher does", "share"),
@@ -62,7 +66,8 @@ def style_axes() -> tuple[Axis, ...]:
         Axis(name=f"style.{metric}", label=label, kind="style", unit=unit, higher_is_better=higher)
         for metric, label, unit, higher in beyond
     )
-    return main + further
+    heard = Axis(name="tone.authoritative_tone", label="authoritative tone (LLM judge)", kind="style", unit="share")
+    return main + further + ((heard,) if tone else ())
 
 
 def preference_task(kind: VoterKind, voter: str | None = None) -> str:

@@ -9,10 +9,11 @@ from pydantic import Field
 
 from epigone.compare.arms import Arm, Cast
 from epigone.compare.axes import preference_axes
-from epigone.compare.draws import Draws, Undefined, difference, mean_of
+from epigone.compare.draws import Draws, Undefined, difference
 from epigone.compare.estimates import closed_form, from_draws
-from epigone.compare.evidence import LEAST_ITEMS, Evidence
+from epigone.compare.evidence import Evidence
 from epigone.compare.findings import judge_findings
+from epigone.compare.gain_by_support import gain_by_support
 from epigone.compare.hypotheses import HypothesesSpec, hypotheses
 from epigone.compare.intervals import mean_interval, wilson
 from epigone.compare.measurements import Measurements
@@ -67,8 +68,10 @@ def compare(measured: Measurements, spec: CompareSpec = CompareSpec(), *, seed: 
     students = tuple(model for model in everyone if model.role == "student")
     headline_arms = cast.largest_broad_arms()
     family = hypotheses(evidence, axes, spec.hypotheses)
+    headline, headline_over = work.headline(headline_arms)
     return Results(
         format=RESULTS_FORMAT,
+        confidence=spec.confidence,
         study=measured.study,
         seed=seed,
         models=everyone,
@@ -76,10 +79,12 @@ def compare(measured: Measurements, spec: CompareSpec = CompareSpec(), *, seed: 
         estimates={model.name: work.estimates(model.name) for model in everyone},
         difference={model.name: work.differences(model.name) for model in students},
         gap_closed={model.name: work.gaps_closed(model.name) for model in students},
-        headline=work.headline(headline_arms),
+        headline=headline,
+        headline_over=headline_over,
         headline_models=tuple(arm.info.name for arm in headline_arms),
         findings=judge_findings(family, spec.confidence),
         notes=_notes(cast, axes),
+        gain_by_support=gain_by_support(measured.support, evidence, axes),
     )
 
 
@@ -127,38 +132,35 @@ class _Comparison:
             if self.evidence.measured(axis, student)
         }
 
-    def headline(self, arms: Sequence[Arm]) -> dict[str, Estimate]:
-        """``style_closed``, ``capability_closed``, ``style_minus_capability`` of the first arm, ``…@arm`` of others."""
+    def headline(self, arms: Sequence[Arm]) -> tuple[dict[str, Estimate], dict[str, tuple[str, ...]]]:
+        """``style_closed``, ``capability_closed``, ``style_minus_capability`` of the first arm, ``…@arm`` of others;
+        and of each of the two means the axes that it is taken over."""
         found: dict[str, Estimate] = {}
+        over: dict[str, tuple[str, ...]] = {}
         for number, arm in enumerate(arms):
             suffix = "" if number == 0 else f"@{arm.info.name}"
-            style, style_method = self._closed(arm, ("style",))
-            capability, capability_method = self._closed(arm, ("capability", "factuality"))
-            found[f"style_closed{suffix}"] = from_draws(style, self.confidence, style_method)
-            found[f"capability_closed{suffix}"] = from_draws(capability, self.confidence, capability_method)
+            means: list[Draws | Undefined] = []
+            for key, kinds in (("style_closed", ("style",)), ("capability_closed", ("capability", "factuality"))):
+                mean, method, over[key + suffix] = self._closed(arm, kinds)
+                found[key + suffix] = from_draws(mean, self.confidence, method)
+                means.append(mean)
+            style, capability = means
             both: Draws | Undefined = Undefined("one of the two is undefined")
             if isinstance(style, Draws) and isinstance(capability, Draws):
                 both = difference(style, capability)
             method = "style closed − capability closed"
             found[f"style_minus_capability{suffix}"] = from_draws(both, self.confidence, method)
-        return found
+        return found, over
 
-    def _closed(self, arm: Arm, kinds: tuple[str, ...]) -> tuple[Draws | Undefined, str]:
-        """Mean gap closed over the headline axes of ``kinds`` that have one; the method names those left out."""
-        defined: dict[str, Draws] = {}
-        left_out: list[str] = []
-        for axis in (axis for axis in self.axes if axis.headline and axis.kind in kinds):
-            gap = self.evidence.gap_closed(axis, arm.info.name)
-            if isinstance(gap, Undefined):
-                left_out.append(f"{axis.name}: {gap.reason}")
-            elif gap.n_scored < LEAST_ITEMS:
-                left_out.append(f"{axis.name}: only {gap.n_scored} items in common")
-            else:
-                defined[axis.name] = gap
-        if not defined:
-            return Undefined("; ".join(left_out) or f"no headline axis of kind {kinds[0]}"), ""
-        method = f"mean gap closed over {', '.join(defined)}"
-        return mean_of(list(defined.values())), method + (f" (left out: {'; '.join(left_out)})" if left_out else "")
+    def _closed(self, arm: Arm, kinds: tuple[str, ...]) -> tuple[Draws | Undefined, str, tuple[str, ...]]:
+        """Mean gap closed over the headline axes of ``kinds`` whose gap is firm; the method names those left out."""
+        axes = [axis for axis in self.axes if axis.headline and axis.kind in kinds]
+        if not axes:
+            return Undefined(f"no headline axis of kind {kinds[0]}"), "", ()
+        closed = self.evidence.mean_gap_closed(axes, [arm.info.name])
+        left_out = "; ".join(f"{name}: {reason}" for name, reason in closed.left_out.items())
+        method = f"mean gap closed over {', '.join(closed.axes)}"
+        return closed.quantities[0], method + (f" (left out: {left_out})" if left_out else ""), closed.axes
 
     def _level(self, axis: Axis, name: str, draws: Draws | Undefined) -> Estimate:
         single = self.evidence.paired_values(axis, [name])
@@ -169,7 +171,8 @@ class _Comparison:
             interval = wilson(int(values.sum()), len(values), self.confidence)
             return closed_form(interval, draws, f"share; Wilson {self.confidence:.0%}")
         interval = mean_interval(values, clusters, self.confidence)
-        return closed_form(interval, draws, f"mean; {self._t(draws, clusters is not None)}")
+        method = f"mean; {self._t(draws, clusters is not None)}"
+        return closed_form(interval, draws, method, within=_RANGES.get(axis.unit))
 
     def _paired(self, axis: Axis, student: str, base: str, draws: Draws | Undefined) -> Estimate:
         both = self.evidence.paired_values(axis, [student, base])

@@ -22,6 +22,7 @@ RIDGE = 1e-3
 
 LARGEST_LOGIT = 12.0  # σ(12) is 0.999994: where every item is a win there is no finite θ
 STEPS = 25
+SETTLED = 1e-9  # a change of θ smaller than this ends the search
 BLOCK_CELLS = 2_000_000
 
 
@@ -42,36 +43,65 @@ def controlled_rate(wins: FloatArray, features: FloatArray, weights: FloatArray,
     through tanh with each resample's own spread; otherwise relative differences, divided by their spread.
     """
     rows = max(1, BLOCK_CELLS // max(1, len(wins)))
-    blocks = [_rates(wins, features, weights[i : i + rows], length) for i in range(0, len(weights), rows)]
-    return np.concatenate(blocks)
+    blocks = [_fit(wins, features, weights[i : i + rows], length) for i in range(0, len(weights), rows)]
+    rate: FloatArray = expit(np.concatenate(blocks)[:, 0])
+    return rate
 
 
-def _rates(wins: FloatArray, features: FloatArray, weights: FloatArray, length: bool) -> FloatArray:
-    """Newton's method on all R weighted regressions at once; designs are (k + 1, R, n) or (k + 1, 1, n)."""
-    if length:
-        design = np.stack([np.ones_like(weights), length_feature(features[:, 0], _spread(features[:, 0], weights))])
-    else:
-        spread = np.sqrt(np.mean(features**2, axis=0))
-        scaled = np.divide(features, spread, out=np.zeros_like(features), where=spread > 0)
-        design = np.concatenate([np.ones((1, len(wins))), scaled.T])[:, None, :]
-    size = len(design)
+def _fit(wins: FloatArray, features: FloatArray, weights: FloatArray, length: bool) -> FloatArray:
+    """θ (R, k + 1) by Newton's method on all R weighted regressions at once; rows that have settled drop out."""
+    design = _length_design(features[:, 0], weights) if length else _style_design(features)
+    size = design.shape[2]
     theta = np.zeros((len(weights), size))
     ridge = RIDGE * np.diag([0.0] + [1.0] * (size - 1))
+    moving = np.arange(len(weights))
     for _ in range(STEPS):
-        chance = expit(sum(theta[:, j : j + 1] * design[j] for j in range(size)))  # (R, n)
-        residual, curvature = weights * (wins - chance), weights * chance * (1 - chance)
-        gradient = np.stack([(residual * design[j]).sum(axis=1) for j in range(size)], axis=1) - theta @ ridge
-        hessian = np.empty((len(weights), size, size))
-        for i in range(size):
-            for j in range(i + 1):
-                hessian[:, i, j] = hessian[:, j, i] = (curvature * design[i] * design[j]).sum(axis=1)
-        hessian += ridge + 1e-9 * np.eye(size)
-        step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
-        theta = np.clip(theta + np.clip(step, -4, 4), -LARGEST_LOGIT, LARGEST_LOGIT)
-        if np.abs(step).max() < 1e-9:
+        x = design if len(design) == 1 else design[moving]  # (r, n, k + 1) or (1, n, k + 1)
+        at, w = theta[moving], weights[moving]
+        chance = expit(_times(x, at))  # (r, n)
+        gradient = _sums(x, w * (wins - chance)) - at @ ridge
+        hessian = _squares(x, w * chance * (1 - chance)) + ridge + 1e-9 * np.eye(size)
+        step = np.clip(np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0], -4, 4)
+        theta[moving] = np.clip(at + step, -LARGEST_LOGIT, LARGEST_LOGIT)
+        moving = moving[np.abs(theta[moving] - at).max(axis=1) > SETTLED]
+        if not len(moving):
             break
-    rate: FloatArray = expit(theta[:, 0])
-    return rate
+    return theta
+
+
+def _length_design(delta: FloatArray, weights: FloatArray) -> FloatArray:
+    """(R, n, 2): each resample scales the lengths by its own spread."""
+    return np.stack([np.ones_like(weights), length_feature(delta, _spread(delta, weights))], axis=2)
+
+
+def _style_design(features: FloatArray) -> FloatArray:
+    """(1, n, k + 1): the same for every resample."""
+    spread = np.sqrt(np.mean(features**2, axis=0))
+    scaled = np.divide(features, spread, out=np.zeros_like(features), where=spread > 0)
+    return np.concatenate([np.ones((len(features), 1)), scaled], axis=1)[None]
+
+
+def _times(design: FloatArray, theta: FloatArray) -> FloatArray:
+    """Logits (r, n). A design that all rows share is one matrix product."""
+    logits: FloatArray = theta @ design[0].T if len(design) == 1 else np.matmul(design, theta[:, :, None])[:, :, 0]
+    return logits
+
+
+def _sums(design: FloatArray, values: FloatArray) -> FloatArray:
+    """Σ_i values_i x_i, (r, k + 1)."""
+    sums: FloatArray = values @ design[0] if len(design) == 1 else np.matmul(values[:, None, :], design)[:, 0]
+    return sums
+
+
+def _squares(design: FloatArray, values: FloatArray) -> FloatArray:
+    """Σ_i values_i x_i x_iᵀ, (r, k + 1, k + 1)."""
+    size = design.shape[2]
+    if len(design) == 1:
+        outer = (design[0][:, :, None] * design[0][:, None, :]).reshape(-1, size * size)
+        shared: FloatArray = (values @ outer).reshape(-1, size, size)
+        return shared
+    squares: FloatArray = np.matmul(design.transpose(0, 2, 1), values[:, :, None] * design)
+    return squares
 
 
 def _spread(delta: FloatArray, weights: FloatArray) -> FloatArray:

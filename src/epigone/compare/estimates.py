@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from epigone.compare.draws import Draws, Undefined
-from epigone.compare.intervals import Interval
+from epigone.compare.intervals import FloatArray, Interval
 from epigone.records import Estimate
 
 __all__ = ["closed_form", "from_draws", "rounded"]
@@ -30,13 +30,12 @@ def from_draws(
             method=quantity.reason,
         )
     value, low, high = quantity.interval(confidence)
-    if within is not None and low is not None and high is not None:
-        low, high = max(low, within[0]), min(high, within[1])
+    low, high = _cut(low, high, within)
     method = f"{what}; percentile bootstrap {confidence:.0%}, {len(quantity.draws)} resamples"
     if low is None:
         method = f"{what}; no interval: {_no_interval(quantity.units)}"
     elif quantity.by_items is not None:
-        method += f"; seeds nested: se over items {np.std(quantity.by_items, ddof=1):.3g}"
+        method += f"; seeds nested: se over items {_standard_error(quantity.by_items):.3g}"
         if quantity.seed_values is not None:
             seeds = quantity.seed_values
             method += f", sd between {len(seeds)} seeds {np.std(seeds, ddof=1):.3g}"
@@ -50,18 +49,37 @@ def from_draws(
     )
 
 
+def _cut(
+    low: float | None, high: float | None, within: tuple[float, float] | None
+) -> tuple[float | None, float | None]:
+    """An interval, as far as it lies within a quantity's range."""
+    if within is None or low is None or high is None:
+        return low, high
+    return max(low, within[0]), min(high, within[1])
+
+
+def _standard_error(draws: FloatArray) -> float:
+    """Half the width of the central 68.3 % of draws (R,): their standard deviation where they are normal, and a number
+    that one draw of a ratio with a gap near 0 cannot carry away."""
+    low, high = np.quantile(draws, [0.158655, 0.841345])
+    return float(high - low) / 2
+
+
 def _no_interval(units: int) -> str:
     return "a single independent unit" if units < 2 else "all items say the same, so that their spread is unknown"
 
 
-def closed_form(interval: Interval, draws: Draws, method: str) -> Estimate:
-    """An estimate whose interval has a formula; ``draws`` is the same quantity as the bootstrap has it."""
+def closed_form(
+    interval: Interval, draws: Draws, method: str, *, within: tuple[float, float] | None = None
+) -> Estimate:
+    """An estimate whose interval has a formula, cut at ``within``; ``draws``: the same quantity by the bootstrap."""
     if interval.low is None:
         method += f"; no interval: {_no_interval(draws.units)}"
+    low, high = _cut(interval.low, interval.high, within)
     return Estimate(
         value=rounded(interval.value),
-        low=rounded(interval.low),
-        high=rounded(interval.high),
+        low=rounded(low),
+        high=rounded(high),
         n_scored=draws.n_scored,
         n_total=draws.n_total,
         method=method,

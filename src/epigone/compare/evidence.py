@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from epigone.compare.arms import Cast
 from epigone.compare.axes import split_axis
 from epigone.compare.draws import Draws, Undefined, difference, generator, mean_of, pool_seeds, seed_noise
-from epigone.compare.gap import ratio
+from epigone.compare.gap import ratio, too_weak_to_average
 from epigone.compare.intervals import FloatArray, IntArray
 from epigone.compare.scores import BoolArray, TaskTable
 from epigone.compare.statistics import statistic_of
 from epigone.records import Axis
 
-__all__ = ["LEAST_ITEMS", "Evidence", "mean_or_undefined"]
+__all__ = ["LEAST_ITEMS", "Evidence", "MeanClosed", "mean_or_undefined"]
 
 LEAST_ITEMS = 10
 """An axis with fewer common items enters no mean over axes: its noise would drown the others."""
+
+
+class MeanClosed(NamedTuple):
+    """Mean gap closed of several students over the same axes.
+
+    ``quantities``: one a student. ``axes``: the names that entered; ``left_out``: the others, and why.
+    """
+
+    quantities: tuple[Draws | Undefined, ...]
+    axes: tuple[str, ...]
+    left_out: dict[str, str]
 
 
 class Evidence:
@@ -73,6 +85,42 @@ class Evidence:
         if isinstance(s, Undefined) or isinstance(b, Undefined) or isinstance(t, Undefined):
             return _first_undefined((student, base, far), (s, b, t))
         return ratio(s, b, t, self.confidence)
+
+    def mean_gap_closed(self, axes: Sequence[Axis], students: Sequence[str]) -> MeanClosed:
+        """The mean over ``axes`` of the gap closed, of each of ``students``, over those axes that serve all of them.
+
+        An axis is left out where a student has no ratio or fewer than :data:`LEAST_ITEMS` items on it, or where its gap
+        is not firm (:func:`epigone.compare.gap.too_weak_to_average`).
+        """
+        found: dict[str, list[Draws]] = {}
+        left_out: dict[str, str] = {}
+        for axis in axes:
+            gaps = [self.gap_closed(axis, student) for student in students]
+            reasons = [self._unfit(axis, student, gap) for student, gap in zip(students, gaps, strict=True)]
+            reason = next((reason for reason in reasons if reason is not None), None)
+            if reason is None:
+                found[axis.name] = [gap for gap in gaps if isinstance(gap, Draws)]
+            else:
+                left_out[axis.name] = reason
+        if not found:
+            why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items()) or "there is no axis"
+            return MeanClosed(tuple(Undefined(why) for _ in students), (), left_out)
+        means = tuple(mean_of(list(parts)) for parts in zip(*found.values(), strict=True))
+        return MeanClosed(means, tuple(found), left_out)
+
+    def _unfit(self, axis: Axis, student: str, gap: Draws | Undefined) -> str | None:
+        """Why the gap closed on ``axis`` should enter no mean, if so."""
+        if isinstance(gap, Undefined):
+            return gap.reason
+        if gap.n_scored < LEAST_ITEMS:
+            return f"only {gap.n_scored} items in common"
+        base, far = self.cast.base_of(student), self.cast.far_end(axis)
+        assert base is not None, "a gap closed has a base"
+        assert far is not None, "a gap closed has a far end"
+        _, b, t = self.jointly(axis, [student, base, far])
+        assert isinstance(b, Draws), "a gap closed has a defined base"
+        assert isinstance(t, Draws), "a gap closed has a defined far end"
+        return too_weak_to_average(b, t, self.confidence)
 
     def mean_gain(self, axes: Sequence[Axis], first: str, second: str) -> Draws | Undefined:
         """The mean over ``axes`` of first − second, better positive."""

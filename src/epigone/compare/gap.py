@@ -14,11 +14,21 @@ from scipy import stats
 from epigone.compare.draws import Draws, Undefined, combine, difference, generator, resample_counts
 from epigone.compare.intervals import FloatArray
 
-__all__ = ["FiellerSet", "fieller", "gap_closed", "ratio"]
+__all__ = ["FIRM_GAP", "FiellerSet", "fieller", "gap_closed", "ratio", "too_weak_to_average"]
+
+FIRM_GAP = 2.0
+"""An axis enters a mean of gaps closed only where its gap is at least this many times as far from 0 as its interval
+reaches towards 0: Fieller's g = (t SE/gap)² is then at most 1/4, and no draw of the denominator comes near 0."""
+
+_BEYOND = 1e6  # stands for an infinite ratio: a finite number, so that means and differences of draws stay numbers
 
 
 def ratio(student: Draws, base: Draws, far: Draws, confidence: float) -> Draws | Undefined:
-    """Gap closed draw by draw. ``far``: the teacher, or the ceiling. Undefined where far − base may be 0."""
+    """Gap closed draw by draw. ``far``: the teacher, or the ceiling. Undefined where far − base may be 0.
+
+    A draw whose gap is 0 or has the other sign lies beyond infinity, on the side on which Fieller's inequality counts
+    it (the sign of Δ_SB − g Δ_TB at the estimate g): as a quotient it would stand at the wrong end of the interval.
+    """
     whole = difference(far, base)
     low, high = whole.interval(confidence)[1:]
     shown = f"{whole.value:.3g}" + ("" if low is None or high is None else f" [{low:.3g}, {high:.3g}]")
@@ -31,8 +41,31 @@ def ratio(student: Draws, base: Draws, far: Draws, confidence: float) -> Draws |
         reason = f"no ratio: the gap to be closed, {shown}, may be 0"
     if reason is not None:
         return Undefined(reason, student.n_scored, student.n_total)
-    # The gap's interval excludes 0, so next to no draw has a gap of 0; one that has gives a huge, finite ratio.
-    return combine([student, base, far], lambda s, b, t: (s - b) / np.where(t == b, 1e-12, t - b))
+    sign = np.sign(whole.value)
+    estimate = (student.value - base.value) / whole.value
+
+    def closed(s: FloatArray, b: FloatArray, t: FloatArray) -> FloatArray:
+        gain, gap = sign * (s - b), sign * (t - b)
+        quotient = np.divide(gain, gap, out=np.full(np.broadcast(gain, gap).shape, _BEYOND), where=gap > 0)
+        beyond = np.where(gain >= estimate * gap, _BEYOND, -_BEYOND)
+        return np.where(gap > 0, np.clip(quotient, -_BEYOND, _BEYOND), beyond)
+
+    return combine([student, base, far], closed)
+
+
+def too_weak_to_average(base: Draws, far: Draws, confidence: float) -> str | None:
+    """Why this gap should enter no mean of gaps closed; ``None`` where it is firm (:data:`FIRM_GAP`).
+
+    A mean of ratios is as unsteady as its least certain denominator. The rule looks at base and teacher alone, never at
+    the student, so that it cannot favour what the student did.
+    """
+    value, low, high = difference(far, base).interval(confidence)
+    if low is None or high is None:  # every item shows the same gap, or there is but one independent unit
+        return None if value != 0 else "base and teacher do not differ on any item"
+    reach = value - low if value > 0 else high - value
+    if abs(value) >= FIRM_GAP * reach:
+        return None
+    return f"the gap, {value:.3g} [{low:.3g}, {high:.3g}], is less than {FIRM_GAP:g} times as large as its error"
 
 
 def gap_closed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -14,6 +14,7 @@ from epigone.compare.evidence import Evidence, mean_or_undefined
 from epigone.compare.findings import Condition, Hypothesis
 from epigone.records import Axis
 from epigone.specs import Spec
+from epigone.token_text import tokens_text
 
 __all__ = ["HypothesesSpec", "hypotheses"]
 
@@ -186,9 +187,8 @@ def _base_beats_data(case: _Case) -> Hypothesis:
 
 def _style_approaches_ceiling(case: _Case) -> Hypothesis:
     arms = case.cast.broad_arms(case.cast.bases[-1].name) if case.cast.bases else []
-    gaps = {axis.name: [case.evidence.gap_closed(axis, arm.info.name) for arm in arms] for axis in case.style}
-    usable = [found for found in gaps.values() if all(isinstance(gap, Draws) for gap in found)] or list(gaps.values())
-    closed = [mean_or_undefined([found[number] for found in usable]) for number in range(len(arms))]
+    pooled = case.evidence.mean_gap_closed(case.style, [arm.info.name for arm in arms])
+    closed = pooled.quantities
     last: Draws | Undefined = closed[-1] if closed else Undefined("no broad arm")
     growth: Draws | Undefined = Undefined("a single amount, or style closed is undefined at one of them")
     if len(closed) > 1 and isinstance(closed[0], Draws) and isinstance(last, Draws):
@@ -197,7 +197,8 @@ def _style_approaches_ceiling(case: _Case) -> Hypothesis:
         "style_approaches_ceiling",
         "Style approaches the teacher-vs-teacher ceiling as data grows.",
         "On the largest base: the largest broad amount closes more than "
-        f"{case.spec.style_closed_above:g} of the gap to the ceiling (mean over style axes), more than the smallest.",
+        f"{case.spec.style_closed_above:g} of the gap to the ceiling, more than the smallest. Mean over "
+        f"{', '.join(pooled.axes) or 'the style axes'}{_left_out(pooled.left_out)}.",
         (
             Condition("style closed at the largest amount", last, "above", case.spec.style_closed_above),
             Condition("growth from the smallest amount", growth, "above", 0.0),
@@ -248,12 +249,14 @@ def _task_axis(axes: Sequence[Axis], arm: Arm) -> Axis | None:
     return next(iter(exact + [axis for axis in of_task if axis.headline] + of_task), None)
 
 
+def _left_out(reasons: Mapping[str, str]) -> str:
+    """The axes that a mean of gaps closed does without, and why."""
+    return f" (left out: {'; '.join(f'{name}: {why}' for name, why in reasons.items())})" if reasons else ""
+
+
 def _names(axes: Sequence[Axis]) -> str:
     return ", ".join(axis.name for axis in axes) or "the capability axes (none was measured)"
 
 
 def _amount(tokens: int) -> str:
-    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
-        if tokens >= size:
-            return f"{tokens / size:.3g}{unit} tokens"
-    return f"{tokens} tokens"
+    return f"{tokens_text(tokens, digits=3)} tokens"

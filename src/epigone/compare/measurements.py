@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from epigone.records import Axis, ItemScore, ModelInfo, Vote
+from epigone.records import Axis, ItemScore, ItemSupport, ModelInfo, Vote
 
 __all__ = ["Measurements"]
 
@@ -17,6 +17,7 @@ class Measurements(Struct, frozen=True, kw_only=True):
     ceiling. ``votes``: student against teacher; a base that was judged stands as ``student`` in its votes.
     ``axes``: what to report, in the order of the page; an axis ``task.metric`` is the mean of that metric over the
     task's items, save those that :mod:`epigone.compare.axes` defines otherwise (length correlation, preferences).
+    ``support``: how much each data set of the students supports each item, for who gains and who regresses.
     """
 
     study: str
@@ -24,3 +25,4 @@ class Measurements(Struct, frozen=True, kw_only=True):
     axes: tuple[Axis, ...]
     items: tuple[ItemScore, ...]
     votes: tuple[Vote, ...] = ()
+    support: tuple[ItemSupport, ...] = ()

@@ -15,7 +15,16 @@ from epigone.compare.intervals import FloatArray
 from epigone.compare.raters import RATE_OF_CHOICE, two_way_rates
 from epigone.compare.scores import BoolArray, TaskTable
 
-__all__ = ["CORRELATIONS", "LENGTH_FEATURE", "RATER", "STYLE_FEATURES", "VOTE_COUNTS", "Statistic", "statistic_of"]
+__all__ = [
+    "CORRELATIONS",
+    "LENGTH_FEATURE",
+    "RATER",
+    "STYLE_FEATURES",
+    "VOTE_COUNTS",
+    "Statistic",
+    "correlation",
+    "statistic_of",
+]
 
 CORRELATIONS: dict[str, tuple[str, str]] = {
     "style.length_correlation": ("length_tokens", "teacher_length_tokens"),
@@ -54,7 +63,7 @@ def statistic_of(axis: str) -> Statistic:
     if axis in CORRELATIONS:
         first, second = CORRELATIONS[axis]
         return Statistic(
-            (first, second), lambda table, model, mask: _correlation(table, model, mask, first, second), "r"
+            (first, second), lambda table, model, mask: correlation(table, model, mask, first, second), "r"
         )
     if task.startswith("preference."):
         if metric == "alpha_ordinal":
@@ -102,7 +111,8 @@ def _weighted_mean(sums: FloatArray) -> FloatArray:
     return mean
 
 
-def _correlation(table: TaskTable, model: str, mask: BoolArray, first: str, second: str) -> Draws | Undefined:
+def correlation(table: TaskTable, model: str, mask: BoolArray, first: str, second: str) -> Draws | Undefined:
+    """Pearson's r of two columns over the masked items; undefined for fewer than 3, or where one is constant."""
     missing = _nothing(table, model, mask, 3, "correlate")
     if missing:
         return missing

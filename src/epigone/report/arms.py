@@ -60,6 +60,12 @@ class Arms:
         """The headline axes of some kinds."""
         return [axis for axis in self.results.axes if axis.headline and axis.kind in kinds]
 
+    def mean_over(self, key: str) -> tuple[list[Axis], int]:
+        """Which axes ``style_closed`` or ``capability_closed`` is the mean of, and of how many it could have been."""
+        kinds = ("style",) if key.startswith("style") else ("capability", "factuality")
+        used = self.results.headline_over.get(key, ())
+        return [self.axes[name] for name in used], len(self.headline_axes(*kinds))
+
     def estimate(self, model: ModelInfo | None, axis: str) -> Estimate | None:
         """What was measured, or ``None``."""
         if model is None:

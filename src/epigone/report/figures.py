@@ -50,28 +50,36 @@ def _gap_closed(arms: Arms) -> Figure | None:
         for axis in arms.headline_axes(kind):
             estimate = arms.results.gap_closed.get(name, {}).get(axis.name)
             if estimate is not None and estimate.value is not None:
-                low, high = _clamped(estimate.low), _clamped(estimate.high)
-                value = _clamped(estimate.value)
-                rows.append({"axis": axis.label, "kind": label, "value": value, "low": low, "high": high})
+                ends = [_clamped(end) for end in (estimate.value, estimate.low, estimate.high)]
+                row = {"axis": axis.label, "kind": label} | dict(zip(("value", "low", "high"), ends, strict=True))
+                rows.append(row | _beyond((estimate.value, estimate.low, estimate.high)))
     if not rows:
         return None
     order = [row["axis"] for row in rows]
     base = alt.Chart(alt.Data(values=rows))
-    y = alt.Y("axis:N", sort=order, title=None, axis=alt.Axis(labelLimit=260))
+    y = alt.Y("axis:N", sort=order, title=None, axis=None)
+    names = base.mark_text(align="left", baseline="middle", dy=-13).encode(y=y, x=alt.value(0), text="axis:N")
     colour = alt.Color("kind:N", scale=_scale(["style", "capability"]), title=None)
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=["style", "capability"], range=_SHAPES[:2]), title=None)
-    x = alt.X("value:Q", title="share of the gap to the teacher closed", axis=alt.Axis(format="%"))
+    scale = alt.Axis(format="%", tickCount=6, grid=False, labelFlush=False)
+    x = alt.X("value:Q", title="share of the gap to the teacher closed", axis=scale)
     bars = base.mark_rule(strokeWidth=2).encode(y=y, x=alt.X("low:Q"), x2="high:Q", color=colour)
-    points = base.mark_point(filled=True, size=70, opacity=1).encode(y=y, x=x, color=colour, shape=shape)
-    marks = alt.Chart(alt.Data(values=[{"x": 0.0}, {"x": 1.0}])).mark_rule(strokeDash=[3, 3]).encode(x="x:Q")
+    inside = base.transform_filter("!datum.off")
+    points = inside.mark_point(filled=True, size=70, opacity=1).encode(y=y, x=x, color=colour, shape=shape)
+    arrows = _arrows(base, y, colour)
+    marks = (
+        alt.Chart(alt.Data(values=[{"x": 0.0}, {"x": 1.0}])).mark_rule(strokeDash=[3, 3], opacity=0.5).encode(x="x:Q")
+    )
     ends = base.mark_text(dy=-7, baseline="bottom").encode(x="x:Q", y=alt.value(0), text="label:N")
     ends.data = alt.Data(values=[{"x": 0.0, "label": "base"}, {"x": 1.0, "label": "teacher"}])
-    chart = (marks + ends + bars + points).properties(width=560, height=26 * len(rows), padding={"left": 40})
+    # Names stand above their rows, so that a phone need not scale the figure down.
+    chart = (marks + ends + names + bars + points + arrows).properties(width=330, height=38 * len(rows))
     return Figure(
         key="gap",
         title="Gap closed, axis by axis",
         caption=f"{name}: 0 % is its base, 100 % the teacher (for style, the teacher's own second sample). Axes whose "
-        "gap may be zero have no ratio and are not drawn; values beyond −100 % and 200 % are drawn at the edge.",
+        "gap may be zero have no ratio and are not drawn; the headline names those that it is the mean of. An arrow at "
+        "an edge says that a value or interval goes on beyond −100 % or 200 %.",
         panels=(_svg(chart, f"Share of the gap closed on each axis by {name}"),),
     )
 
@@ -89,8 +97,8 @@ def _figure_1(arms: Arms) -> Figure | None:
     return Figure(
         key="figure1",
         title="Figure 1: raters, knowledge, base size",
-        caption="Left: share of answers rated equal to or better than the teacher's, against the amount of broad "
-        "imitation data. Middle: the task of the local data, at the same amounts. Right: preference against base size.",
+        caption="First the share of answers rated equal to or better than the teacher's, against the amount of broad "
+        "imitation data; then the task of the local data, at the same amounts; last preference against base size.",
         panels=tuple(panel for panel in panels if panel),
     )
 
@@ -223,8 +231,32 @@ def _scale(names: Iterable[str]) -> alt.Scale:
     return alt.Scale(domain=domain, range=[_COLOURS[i % len(_COLOURS)] for i in range(len(domain))])
 
 
+_SHOWN = (-1.0, 2.0)  # shares of a gap that the figure shows; beyond them an arrow stands at the edge
+
+
 def _clamped(value: float | None) -> float | None:
-    return None if value is None else min(2.0, max(-1.0, value))
+    return None if value is None else min(_SHOWN[1], max(_SHOWN[0], value))
+
+
+def _beyond(values: Iterable[float | None]) -> dict[str, bool]:
+    """Of a row's value and interval: whether any goes on beyond the left or right edge, and whether the value does."""
+    numbers = tuple(values)
+    known = [number for number in numbers if number is not None]
+    return {
+        "left": any(number < _SHOWN[0] for number in known),
+        "right": any(number > _SHOWN[1] for number in known),
+        "off": numbers[0] != _clamped(numbers[0]),
+    }
+
+
+def _arrows(base: alt.Chart, y: alt.Y, colour: alt.Color) -> alt.LayerChart:
+    """Arrows at the edges, for rows that go on beyond them."""
+    layers = []
+    for side, edge, sign, shift in (("left", _SHOWN[0], "◂", 5), ("right", _SHOWN[1], "▸", -5)):
+        beyond = base.transform_filter(f"datum.{side}").transform_calculate(edge=str(edge), sign=f"'{sign}'")
+        text = beyond.mark_text(fontSize=16, dx=shift)
+        layers.append(text.encode(x="edge:Q", y=y, text="sign:N", color=colour))
+    return alt.layer(*layers)
 
 
 def _svg(chart: alt.TopLevelMixin, description: str) -> str:

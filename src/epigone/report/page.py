@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nh3
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,8 +16,8 @@ from epigone.report.arms import Arms
 from epigone.report.content import ReportContent
 from epigone.report.figures import draw_figures
 from epigone.report.marked_text import pieces
-from epigone.report.numbers import interval_text, number_text, share_text
-from epigone.report.tables import draw_tables, everything
+from epigone.report.numbers import interval_text, number_text, share_text, with_minus_signs
+from epigone.report.tables import draw_tables, everything, measured
 
 __all__ = ["write_report"]
 
@@ -29,6 +29,14 @@ _CARD_TAGS = """
 
 _UNSAFE = {"script", "style"}
 
+_STATUSES = {
+    "length": "cut at its length limit",
+    "content_filter": "stopped by a content filter",
+    "refused": "refused",
+    "failed": "failed",
+}
+"""What a reader is told of an answer's status."""
+
 
 class _Ruler(Struct, frozen=True, kw_only=True):
     """Where a share stands between base and teacher: positions in per cent of the ruler's width."""
@@ -38,15 +46,20 @@ class _Ruler(Struct, frozen=True, kw_only=True):
     value: float
     low: float
     high: float
+    off: dict[str, Literal["below", "above"]]
+    """Which of value, low and high lie beyond the ruler's ends: they are drawn as arrows at the edge."""
+
+    note: str
 
 
 class _Share(Struct, frozen=True, kw_only=True):
-    """One half of the headline."""
+    """One half of the headline. ``over``: the axes that it is the mean of."""
 
     key: str
     label: str
     value: str
     interval: str
+    over: str
     method: str
     raw: float | None
     ruler: _Ruler | None
@@ -64,15 +77,18 @@ def write_report(content: ReportContent, out: Path) -> Path:
         loader=PackageLoader("epigone.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.globals.update(pieces=pieces, clean_card=_clean_card, svg=Markup)
+    environment.globals.update(pieces=pieces, clean_card=_clean_card, svg=Markup, statuses=_STATUSES)
     arms = Arms(content.results)
     page = environment.get_template("report.html.jinja").render(
         content=content,
         results=content.results,
-        headline=_headline(content.results.headline),
+        confidence=share_text(content.results.confidence),
+        headline=_headline(arms),
         findings=[_finding(finding) for finding in content.results.findings],
         figures=draw_figures(arms),
-        tables=draw_tables(arms),
+        numbered=draw_tables(arms),
+        measured=measured(arms),
+        has_claims=any(answer.claims for sample in content.samples for answer in sample.answers),
         everything=everything(arms),
         curves=_curves(content),
         stages=_stages(content),
@@ -81,22 +97,26 @@ def write_report(content: ReportContent, out: Path) -> Path:
     return out
 
 
-def _headline(headline: dict[str, Estimate]) -> list[_Share]:
-    found = []
+def _headline(arms: Arms) -> list[_Share]:
+    found, results = [], arms.results
     for key, label in (("style_closed", "style closed"), ("capability_closed", "capability closed")):
-        estimate = headline.get(key)
+        estimate = results.headline.get(key)
         if estimate is None:
             continue
         interval = ""
         if estimate.value is not None and estimate.low is not None and estimate.high is not None:
-            interval = f"95 % interval {share_text(estimate.low)} to {share_text(estimate.high)}"
+            interval = (
+                f"{share_text(results.confidence)} interval {share_text(estimate.low)} to {share_text(estimate.high)}"
+            )
+        used, of = arms.mean_over(key)
         found.append(
             _Share(
                 key=key,
                 label=label,
                 value=share_text(estimate.value),
                 interval=interval,
-                method=estimate.method,
+                over=f"over {len(used)} of {of} axes: {', '.join(axis.label for axis in used)}" if used else "",
+                method=with_minus_signs(estimate.method),
                 raw=estimate.value,
                 ruler=_ruler(estimate),
             )
@@ -104,7 +124,7 @@ def _headline(headline: dict[str, Estimate]) -> list[_Share]:
     return found
 
 
-_RULER = (-0.5, 1.5)  # what the ruler shows; beyond it a mark stands at the edge
+_RULER = (-0.5, 1.5)  # what the ruler shows; beyond it an arrow stands at the edge
 
 
 def _ruler(estimate: Estimate) -> _Ruler | None:
@@ -115,12 +135,18 @@ def _ruler(estimate: Estimate) -> _Ruler | None:
         low, high = _RULER
         return round(100 * (min(max(share, low), high) - low) / (high - low), 2)
 
+    off: dict[str, Literal["below", "above"]] = {}
+    for name, share in (("value", estimate.value), ("low", estimate.low), ("high", estimate.high)):
+        if not _RULER[0] <= share <= _RULER[1]:
+            off[name] = "below" if share < _RULER[0] else "above"
     return _Ruler(
         base=place(0.0),
         teacher=place(1.0),
         value=place(estimate.value),
         low=place(estimate.low),
         high=place(estimate.high),
+        off=off,
+        note=f"the ruler ends at {share_text(_RULER[0])} and {share_text(_RULER[1])}" if off else "",
     )
 
 
@@ -130,10 +156,19 @@ _SYMBOLS = {"supported": "✓", "not_supported": "✗", "undecided": "?"}
 def _finding(finding: Finding) -> dict[str, Any]:
     return {
         "finding": finding,
+        "measured": any(estimate.value is not None for estimate in finding.estimates.values()),
         "symbol": _SYMBOLS[finding.verdict],
         "verdict": finding.verdict.replace("_", " "),
+        "rule": with_minus_signs(finding.rule),
+        "evidence": [with_minus_signs(line) for line in finding.evidence],
         "estimates": [
-            (name, number_text(estimate.value, ""), interval_text(estimate, ""), estimate.method, estimate.value)
+            (
+                name,
+                number_text(estimate.value, ""),
+                interval_text(estimate, ""),
+                with_minus_signs(estimate.method),
+                estimate.value,
+            )
             for name, estimate in finding.estimates.items()
         ],
     }

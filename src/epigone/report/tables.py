@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 from msgspec import Struct
 
 from epigone.records import Axis, Estimate, ModelInfo
 from epigone.report.arms import Arms
-from epigone.report.numbers import interval_text, number_text, tokens_text
+from epigone.report.numbers import interval_text, number_text, tokens_text, with_minus_signs
 
-__all__ = ["Cell", "Row", "Table", "draw_tables", "everything"]
+__all__ = ["Cell", "Row", "Table", "draw_tables", "everything", "measured"]
 
 
 class Cell(Struct, frozen=True, kw_only=True):
-    """One estimate: its text, and where it stands in ``results.json``."""
+    """One estimate: its text, and where it stands in ``results.json``.
+
+    ``scored``: "14 of 16" where not every item could be scored. ``note``: why there is no estimate.
+    """
 
     model: str
     axis: str
     value: float | None
     text: str
     interval: str = ""
+    scored: str = ""
     note: str = ""
 
 
@@ -41,12 +46,30 @@ class Table(Struct, frozen=True, kw_only=True):
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    shows: Literal["estimates", "gain_by_support"] = "estimates"
+    """Which part of ``results.json`` the cells are of."""
 
 
 def draw_tables(arms: Arms) -> list[Table]:
-    """Tables 1, 2 and 7, where there is something to put into them."""
-    found = [_table_1(arms), _table_2(arms), _table_7(arms)]
+    """Tables 1, 2 and 7 of a study, and who gains, where there is something to put into them."""
+    if not any(model.amount_tokens for model in arms.students):
+        return []
+    found = [_table_1(arms), _table_2(arms), _table_7(arms), _gain_by_support(arms)]
     return [table for table in found if table.columns and table.rows]
+
+
+def measured(arms: Arms) -> Table | None:
+    """Of models that are no arms of a study (files of outputs): every headline axis; ``None`` for a study."""
+    if any(model.amount_tokens for model in arms.students):
+        return None
+    models = [*arms.students, *arms.bases, *_maybe(arms.ceiling)]
+    found = {axis for model in models for axis in arms.results.estimates.get(model.name, ())}
+    shown = ("win_rate", "authoritative_tone")
+    axes = [a for a in arms.results.axes if a.name in found and (a.headline or a.name.rpartition(".")[2] in shown)]
+    rows = _rows(arms, models, axes)
+    if not rows:
+        return None
+    return Table(key="measured", title="What was measured", caption="", columns=_labels(axes), rows=rows)
 
 
 def everything(arms: Arms) -> list[Table]:
@@ -77,7 +100,7 @@ def _table_1(arms: Arms) -> Table:
         key="table1",
         title="Table 1: broad against local imitation",
         caption="Bases, students of the largest broad amount, students of the local data, and the teacher. Two-sided "
-        "95 % intervals.",
+        "intervals.",
         columns=_labels(axes),
         rows=_rows(arms, models, axes),
     )
@@ -112,6 +135,33 @@ def _table_7(arms: Arms) -> Table:
     )
 
 
+def _gain_by_support(arms: Arms) -> Table:
+    """Do students gain on the items that their data support, and lose on the others?"""
+    correlations = arms.results.gain_by_support
+    names = {axis for found in correlations.values() for axis in found}
+    known = [axis for axis in arms.results.axes if axis.name in names]
+    axes = [axis for axis in known if axis.headline] or known
+    students = [model for model in arms.students if model.name in correlations]
+    rows = [
+        Row(
+            label=_name(model),
+            detail=_detail(model),
+            cells=tuple(_cell(model, axis, correlations[model.name].get(axis.name), unit="r") for axis in axes),
+            role=model.role,
+        )
+        for model in students
+    ]
+    return Table(
+        key="gain-by-support",
+        title="Gain by support",
+        caption="Spearman's rank correlation, over items, of student − base with how much the student's own data "
+        "support the item (share of BM25). Above 0: it gains where its data speak of the question.",
+        columns=_labels(axes),
+        rows=tuple(rows),
+        shows="gain_by_support",
+    )
+
+
 def _per_base(arms: Arms, choose: Callable[[ModelInfo], list[ModelInfo]]) -> list[ModelInfo]:
     return [model for base in arms.bases for model in choose(base)]
 
@@ -134,15 +184,15 @@ def _rows(arms: Arms, models: Sequence[ModelInfo], axes: Sequence[Axis]) -> tupl
 
 
 def _name(model: ModelInfo) -> str:
-    names = {"teacher": "teacher", "teacher_second_sample": "teacher, second sample"}
-    return names.get(model.role, model.name)
+    """A study calls the second sample teacher#2; in files of outputs everybody has a name of their own."""
+    return "teacher, second sample" if model.name == "teacher#2" else model.name
 
 
 def _detail(model: ModelInfo) -> str:
     parts = []
     if model.parameters:
         parts.append(f"{tokens_text(model.parameters)} parameters")
-    if model.role == "student":
+    if model.role == "student" and model.amount_tokens:
         kind = f"{model.data_kind} imitation" if model.data_kind else "imitation"
         parts.append(f"{kind}, {tokens_text(model.amount_tokens)} tokens")
         if model.replay:
@@ -152,15 +202,16 @@ def _detail(model: ModelInfo) -> str:
     return ", ".join(parts)
 
 
-def _cell(model: ModelInfo, axis: Axis, estimate: Estimate | None) -> Cell:
+def _cell(model: ModelInfo, axis: Axis, estimate: Estimate | None, *, unit: str | None = None) -> Cell:
     if estimate is None:
         return Cell(model=model.name, axis=axis.name, value=None, text="–")
-    scored = f"{estimate.n_scored} of {estimate.n_total} scored; " if estimate.n_scored < estimate.n_total else ""
+    some = estimate.value is not None and estimate.n_scored < estimate.n_total
     return Cell(
         model=model.name,
         axis=axis.name,
         value=estimate.value,
-        text=number_text(estimate.value, axis.unit),
-        interval=interval_text(estimate, axis.unit),
-        note=f"{scored}{estimate.method}" if estimate.value is None or scored else "",
+        text=number_text(estimate.value, unit or axis.unit),
+        interval=interval_text(estimate, unit or axis.unit),
+        scored=f"{estimate.n_scored:,} of {estimate.n_total:,}" if some else "",
+        note="" if estimate.value is not None else with_minus_signs(estimate.method),
     )
