@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "epigone"
-LEVELS: dict[str, int] = {"errors": 0, "records": 0, "specs": 1, "disk": 2, "models": 3}
+LEVELS: dict[str, int] = {
+    "errors": 0,
+    "records": 0,
+    "specs": 1,
+    "page_text": 1,
+    "token_text": 1,
+    "disk": 2,
+    "models": 3,
+}
 LEVELS |= dict.fromkeys(("collect", "curate", "train", "evaluate", "compare", "report"), 4)
 LEVELS |= {"__main__": 8, "study": 5, "microworld": 6, "cli": 7}
 TORCH = ("torch", "transformers", "safetensors", "tokenizers", "peft", "accelerate")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from epigone.cli import app
 from epigone.errors import DataError, EpigoneError, SpecError
+from epigone.models import RequestCache
 
 LIST = "Here are two things:\n\n1. red {k}\n2. green\n\nIn summary, red and green matter."
 PROSE = "There is red {k} and there is green, and both of them matter to those who look."
@@ -79,6 +80,10 @@ def test_without_a_second_sample_style_closed_is_called_a_lower_bound(files: dic
     found = json.loads((out / "style.json").read_text())
     assert found["ceiling"] == "perfect_copy"
     assert "lower bound" in found["ceiling_note"]
+    halves = found["classifier"]["teacher, split in halves"]["auc"]
+    assert halves["n_scored"] == 30
+    assert halves["low"] < 0.5 < halves["high"], "two halves of one model"
+    assert "the teacher's halves" in result.output
     assert "at least" in result.output
     assert found["shuffled"]["style.list_agreement"]["value"] == 1.0, "every answer of this teacher has a list"
 
@@ -112,13 +117,19 @@ def test_wrong_files_are_named(files: dict[str, str], tmp_path: Path) -> None:
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    """An endpoint that always gives the first answer 9 points and the second 4."""
+    """An endpoint that always gives the first answer 9 points and the second 4, and hears authority in lists."""
 
     class Handler(BaseHTTPRequestHandler):
+        @staticmethod
+        def reply(asked: str) -> str:
+            if "authoritative tone" in asked:
+                return "Yes." if "1. red" in asked else "no"
+            return "9 4\nThe first is better."
+
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))["messages"][-1]["content"]
             choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
-            choice["message"] = {"role": "assistant", "content": "9 4\nThe first is better."}
+            choice["message"] = {"role": "assistant", "content": type(self).reply(asked)}
             usage = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
             body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
             data = json.dumps(body | {"usage": usage}).encode()
@@ -163,6 +174,7 @@ def test_judge_shows_the_cost_first_and_reports_a_position_bias(
         run(*common)
     planned = run(*common, "--plan")
     assert "biased: 120 questions" in planned.output
+    assert "biased: 80 more to try the attacks" in planned.output, "20 attacks on 2 pairs in 2 orders"
     assert "at most $" in planned.output
     assert not (out / "judge.json").exists()
     result = run(*common, "--yes")
@@ -180,6 +192,52 @@ def test_judge_shows_the_cost_first_and_reports_a_position_bias(
     assert len(found["attacks"]["biased"]) == 20
     assert len((out / "votes.jsonl").read_text().splitlines()) == 120
     assert "biased" in (out / "index.html").read_text()
+
+
+def test_a_trial_on_a_few_items_is_part_of_the_whole(files: dict[str, str], tmp_path: Path, address: str) -> None:
+    config, out = tmp_path / "judge.yaml", tmp_path / "out"
+    config.write_text(f"name: biased\nmax_tokens: 100\napi: {{base_url: {address}, model: m}}\n")
+    common = ("judge", "--teacher", files["teacher"], "--student", files["student"], "--judge", str(config))
+    judged: list[set[str]] = []
+    for items in (["--items", "5"], ["--items", "12"], []):
+        assert run(*common, "--out", str(out), "--yes", *items).exit_code == 0
+        votes = [json.loads(line) for line in (out / "votes.jsonl").read_text().splitlines()]
+        judged.append({vote["item"] for vote in votes})
+        assert len(votes) == 2 * len(judged[-1]), "both orders"
+        assert RequestCache(out / "requests.sqlite").usage().replies == len(votes), "nothing was asked twice"
+    assert [len(found) for found in judged] == [5, 12, 60]
+    assert judged[0] < judged[1] < judged[2]
+
+
+def test_a_judge_hears_the_tone_after_its_cost_was_shown(files: dict[str, str], tmp_path: Path, address: str) -> None:
+    config = tmp_path / "judge.yaml"
+    config.write_text(
+        f"name: ear\napi: {{base_url: '{address}', model: m, price: {{input_usd_per_million: 1, "
+        "output_usd_per_million: 10}}\n"
+    )
+    out = tmp_path / "out"
+    common = (
+        "style", "--teacher", files["teacher"], "--student", files["student"], "--base", files["base"],
+        "--out", str(out), "--resamples", "200", "--tone-judge", str(config),
+    )  # fmt: skip
+    with pytest.raises(SpecError, match="may cost money"):
+        run(*common)
+    planned = run(*common, "--plan")
+    assert "ear: 180 texts to hear" in planned.output, "60 each of teacher, student and base"
+    assert "at most $" in planned.output
+    assert not (out / "style.json").exists()
+    result = run(*common, "--yes")
+    assert result.exit_code == 0, result.output
+    found = json.loads((out / "style.json").read_text())["results"]
+    heard = {model: axes.get("tone.authoritative_tone") for model, axes in found["estimates"].items()}
+    assert {model: tone["value"] for model, tone in heard.items() if tone} == {"big": 1.0, "small": 1.0, "raw": 0.0}
+    assert heard["raw"]["high"] > 0, "Wilson's interval of 0 of 60"
+    assert "authoritative tone (LLM judge)" in (out / "index.html").read_text()
+    rows = [json.loads(line) for line in (out / "items.jsonl").read_text().splitlines()]
+    assert sum(row["task"] == "tone" for row in rows) == 180
+    config.write_text(f"likelihood: {{base_url: '{address}', model: m}}\n")
+    with pytest.raises(SpecError, match="hears no tone"):
+        run(*common)
 
 
 def test_peoples_votes_are_joined_with_the_judges(files: dict[str, str], tmp_path: Path, address: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +119,31 @@ def test_an_unforeseen_error_leaves_its_traceback_in_the_job(store: Store, pool:
     with store.lock(), pytest.raises(JobFailed, match="KeyError"):
         Schedule([bad], store, pool).run()
     assert "unforeseen" in (store.folder(bad.id) / "error.txt").read_text()
+
+
+def test_ctrl_c_ends_the_workers_at_once_and_nothing_passes_for_finished(store: Store) -> None:
+    def interrupt(event: Event) -> None:
+        if event.kind == "started" and event.title == "long":
+            raise KeyboardInterrupt
+
+    one = number(1)
+    long = make_job("total", f"{HERE}:total", title="long", inputs={"0": one}, params={"seconds": 60})
+    pool = LocalPool(1)
+    begun = time.monotonic()
+    with store.lock(), pytest.raises(KeyboardInterrupt):
+        Schedule([one, long], store, pool, listener=interrupt).run()
+    pool.close()
+    assert time.monotonic() - begun < 30
+    assert store.is_done(one.id) and not store.is_done(long.id)
+
+
+def test_a_closed_pool_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    pool = LocalPool(1, threads=3)
+    assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "3"
+    pool.close()
+    assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
 
 
 def test_events_tell_what_was_kept_started_and_finished(store: Store, pool: LocalPool) -> None:

@@ -18,7 +18,7 @@ COMMANDS: dict[str, str] = {
     # command: one line of help; the code is in epigone/cli/<command>.py, a function (or a typer app) of that name
     "demo": "Run the whole study on the embedded world, offline, in minutes.",
     "run": "Run a study file: collect, train, measure, report.",
-    "check": "Say what a study will do, cost and take, and what looks wrong, before anything is spent.",
+    "check": "Say what a study will do and cost at most, and what looks wrong, before anything is spent.",
     "collect": "Ask a teacher for imitation data, or import a dump.",
     "curate": "Clean, deduplicate, decontaminate and mix imitation data.",
     "train": "Train a student on imitation data.",
@@ -57,6 +57,9 @@ class _LazyCommands(TyperGroup):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+_INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
+
 app = typer.Typer(
     cls=_LazyCommands, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
@@ -83,6 +86,7 @@ def main() -> None:
         sys.stdout.flush()
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("stopped; finished work is kept: run the same command again to go on", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            typer.echo("stopped; finished work is kept: run the same command again to go on", err=True)
+        raise

@@ -23,7 +23,9 @@ __all__ = ["collect"]
 
 
 def collect(
-    source: Annotated[Path, typer.Argument(help="Recipe (YAML), or with --format a dump.", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(help="Recipe (YAML), or with --format a dump or a hub data set's id.", show_default=False)
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for conversations.jsonl, drops.jsonl, collected.json.", show_default=False),
@@ -37,6 +39,10 @@ def collect(
     cache: Annotated[
         Path | None, typer.Option(help="File that keeps every paid answer.  [default: DIR/cache/requests.sqlite]")
     ] = None,
+    batch: Annotated[
+        bool | None,
+        typer.Option("--batch/--no-batch", help="Ask through the provider's batch endpoint, whatever the recipe says."),
+    ] = None,
     refuse_cut: Annotated[bool, typer.Option(help="Refuse a dump that ends in the middle of a record.")] = False,
     terms: Annotated[str, typer.Option(help="Licence or terms of a dump.")] = "",
 ) -> None:
@@ -45,19 +51,25 @@ def collect(
 
     console = Console(highlight=False)
     if format is not None:
-        fields = {"format": format, "path": str(source), "refuse_cut": refuse_cut, "terms": terms}
+        place = "hub" if _is_hub_id(source) else "path"
+        fields = {"format": format, place: str(source), "refuse_cut": refuse_cut, "terms": terms}
         _import(console, [parse_spec(ImportSpec, fields, where="--format")], _folder(out))
         return
     if source.suffix not in (".yaml", ".yml"):
         raise SpecError("is no recipe", where=str(source), fix="name a .yaml file, or say --format for a dump")
     recipe = read_recipe(source)
-    if recipe.imports:
+    if batch is not None:
+        recipe = _in_batches(recipe, batch)
+    if recipe.imports and not dry_run:
         specs = [spec.model_copy(update={"refuse_cut": True}) if refuse_cut else spec for spec in recipe.imports]
         _import(console, specs, _folder(out))
-    elif dry_run:
-        _show_forecast(console, forecast(recipe, seed=seed, show=show))
+        return
+    folder = None if dry_run else _folder(out)
+    _show_forecast(console, recipe, forecast(recipe, seed=seed, show=show if dry_run else 0))
+    if folder is None:
+        console.print("Nothing was asked.")
     else:
-        _ask(console, recipe, _folder(out), seed=seed, cache=cache)
+        _ask(console, recipe, folder, seed=seed, cache=cache)
 
 
 def _folder(out: Path | None) -> Path:
@@ -66,26 +78,45 @@ def _folder(out: Path | None) -> Path:
     return out
 
 
+def _is_hub_id(source: Path) -> bool:
+    """Whether this is no file here but an id such as ``organisation/name``."""
+    return not source.exists() and not source.suffix and not source.is_absolute() and len(source.parts) == 2
+
+
+def _in_batches(recipe: RecipeSpec, batch: bool) -> RecipeSpec:
+    """The recipe with its teacher's ``batch_endpoint`` set so.
+
+    Raises:
+        SpecError: the teacher is no API.
+    """
+    teacher = recipe.teacher
+    if teacher is None or teacher.api is None:
+        raise SpecError("only an API has a batch endpoint", where="--batch", fix="leave it out, or name teacher.api")
+    api = teacher.api.model_copy(update={"batch_endpoint": batch})
+    return recipe.model_copy(update={"teacher": teacher.model_copy(update={"api": api})})
+
+
 def _import(console: Console, specs: list[ImportSpec], out: Path) -> None:
     from epigone.collect import import_dump, write_records
     from epigone.records import Drop
 
-    cuts: list[Drop] = []
+    noted: list[Drop] = []
 
-    def noting_cuts() -> Iterator[Conversation | Drop]:
+    def noting_drops() -> Iterator[Conversation | Drop]:
         for record in chain.from_iterable(import_dump(spec) for spec in specs):
-            if isinstance(record, Drop) and record.reason == "file_cut":
-                cuts.append(record)
+            if isinstance(record, Drop) and (record.reason == "file_cut" or not noted):
+                noted.append(record)
             yield record
 
-    stats = write_records(noting_cuts(), out)
+    stats = write_records(noting_drops(), out)
     _show_counts(console, stats)
-    for cut in cuts:
-        console.print(f"[bold]cut:[/] {cut.detail}", soft_wrap=True)
+    for drop in noted:
+        if drop.reason == "file_cut":
+            console.print(f"[bold]cut:[/] {drop.detail}", soft_wrap=True)
     if not stats["conversations"]:
-        raise DataError(
-            "no conversation was found", where=str(specs[0].path or specs[0].hub), fix=f"see {out}/drops.jsonl"
-        )
+        why = f"; the first record was dropped as {noted[0].reason}: {noted[0].detail}" if noted else ""
+        where = str(specs[0].path or specs[0].hub)
+        raise DataError(f"no conversation was found{why}", where=where, fix=f"see {out}/drops.jsonl")
     console.print(f"written to {out}", soft_wrap=True)
 
 
@@ -95,10 +126,10 @@ def _ask(console: Console, recipe: RecipeSpec, out: Path, *, seed: int, cache: P
 
     assert recipe.teacher is not None  # RecipeSpec sees to it
     answers = RequestCache(cache or out / "cache" / "requests.sqlite")
+    if kept := answers.usage().replies:
+        console.print(f"{kept:,} answers are in {answers.path} already; those are not paid again.", soft_wrap=True)
     budget = Budget(recipe.budget.usd, recipe.budget.tokens, ledger=answers.path.with_name("spending.sqlite"))
-    spec = recipe.teacher.api or recipe.teacher.local
-    assert spec is not None
-    model = open_model(spec, cache=answers, budget=budget)
+    model = open_model(recipe.teacher.model, cache=answers, budget=budget)
     bars = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
         console=Console(stderr=True),
@@ -120,23 +151,47 @@ def _ask(console: Console, recipe: RecipeSpec, out: Path, *, seed: int, cache: P
         raise DataError(f"no conversation was collected{why}", where=str(out), fix=f"see {out}/drops.jsonl")
 
 
-def _show_forecast(console: Console, found: Forecast) -> None:
+def _show_forecast(console: Console, recipe: RecipeSpec, found: Forecast) -> None:
+    """What will be asked and what it may cost: shown before anything is sent, with or without ``--dry-run``."""
+    from epigone.collect import PAIRS_PER_REPLY
+
+    assert recipe.teacher is not None  # RecipeSpec sees to it
     for number, request in enumerate(found.first, 1):
         console.rule(f"request {number} of about {found.requests:,}", align="left")
         _show_request(console, request)
-    console.rule(align="left")
+    if found.first:
+        console.rule(align="left")
+    api, budget = recipe.teacher.api, recipe.budget
     table = Table(box=None, pad_edge=False)
-    for name in ("", "estimate", "at most"):
+    for name in ("", "estimate", "high estimate"):
         table.add_column(name, justify="left" if not name else "right")
-    table.add_row("requests", f"{found.requests:,}", "")
-    table.add_row("prompt tokens", f"{found.prompt_tokens:,}", "")
+    table.add_row("requests", f"{found.requests:,}", f"{found.most_requests:,}")
+    table.add_row("prompt tokens", f"{found.prompt_tokens:,}", f"{found.most_prompt_tokens:,}")
     table.add_row("reply tokens", f"{found.completion_tokens:,}", f"{found.most_completion_tokens:,}")
-    if found.usd is None or found.most_usd is None:
-        table.add_row("cost", "unknown: the recipe has no price", "")
+    if found.usd is not None and found.most_usd is not None:
+        table.add_row("cost", _dollars(found.usd), _dollars(found.most_usd))
     else:
-        table.add_row("cost", f"${found.usd:,.2f}", f"${found.most_usd:,.2f}")
+        table.add_row("cost", "none: it runs here" if api is None else "unknown: no price", "")
+    limits = [
+        _dollars(budget.usd) if budget.usd is not None else "",
+        f"{budget.tokens:,} tokens" if budget.tokens else "",
+    ]
+    table.add_row("budget", ", ".join(filter(None, limits)) or "no limit", "")
     console.print(table)
-    console.print("Estimated from four characters a token and replies half as long as they may be; nothing was asked.")
+    many, one = (f", {PAIRS_PER_REPLY} new pairs each", ", one each") if recipe.synthesize is not None else ("", "")
+    console.print(
+        f"Taken: four characters a token, replies half as long as they may be{many}; high: at full length{one}."
+    )
+    if budget.usd is None and budget.tokens is None:
+        console.print("Neither is a bound: only a budget is.")
+    if api is not None and api.batch_endpoint:
+        factor = f"{api.price.batch_factor:.0%} of the price" if api.price is not None else "cheaper"
+        console.print(f"Sent as batches: {factor}, answered within a day; it may be stopped and run again.")
+
+
+def _dollars(usd: float) -> str:
+    """Cents are enough, unless there are none."""
+    return f"${usd:,.2f}" if usd >= 0.01 or not usd else f"${usd:.4f}"
 
 
 def _show_request(console: Console, request: Request) -> None:

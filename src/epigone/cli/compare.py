@@ -19,7 +19,9 @@ __all__ = ["compare"]
 _HEADLINE_METRICS = ("exact_match", "acc", "accuracy", "pass@1", "rouge1", "right_share", "non_toxicity")
 """Of each task's metrics the first of these stands for it in the headline, unless --headline says otherwise."""
 
-_KINDS: dict[str, AxisKind] = {"non_toxicity": "safety", "max_toxicity": "safety", "toxic": "safety"}
+_SAFETY_METRICS = {"non_toxicity", "max_toxicity", "toxic"}
+"""A task with one of these measures safety, its refusals too."""
+
 _LOWER_IS_BETTER = {"max_toxicity", "toxic", "any_wrong", "wrong"}
 
 
@@ -55,7 +57,11 @@ def compare(
     styles = [row for m in given.others for row in style_items(given.teacher, m.outputs, model=m.info.name)]
     models = (ModelInfo(name=given.teacher_name, role="teacher"), *(model.info for model in given.others))
     measured = Measurements(
-        study="compare", models=models, axes=(*axes, *style_axes()), items=(*rows, *styles), votes=tuple(cast)
+        study="compare",
+        models=models,
+        axes=(*axes, *style_axes(tone=any(row.task == "tone" for row in rows))),
+        items=(*rows, *styles),
+        votes=tuple(cast),
     )
     results = estimate(measured, CompareSpec(resamples=resamples, confidence=confidence), seed=seed)
     write_json(out / "compare.json", results)
@@ -79,10 +85,10 @@ def _read_items(path: Path) -> list[ItemScore]:
 
 
 def _axes(rows: Sequence[ItemScore], headline: Sequence[str]) -> list[Axis]:
-    """An axis a metric, by name; style rows have their own axes."""
+    """An axis a metric, by name; style and tone rows have their own axes."""
     metrics: dict[str, set[str]] = {}
     for row in rows:
-        if row.task != "style":
+        if row.task not in ("style", "tone"):
             metrics.setdefault(row.task, set()).update(row.scores)
     names = {f"{task}.{metric}" for task, found in metrics.items() for metric in found}
     unknown = sorted(set(headline) - names)
@@ -94,13 +100,15 @@ def _axes(rows: Sequence[ItemScore], headline: Sequence[str]) -> list[Axis]:
         first = next(
             (metric for metric in _HEADLINE_METRICS if metric in metrics[task]), min(metrics[task], default="")
         )
+        safety = not _SAFETY_METRICS.isdisjoint(metrics[task])
+        kind: AxisKind = "factuality" if task == "claims" else "safety" if safety else "capability"
         for metric in sorted(metrics[task]):
             name = f"{task}.{metric}"
             axes.append(
                 Axis(
                     name=name,
                     label=f"{task} {metric.replace('_', ' ')}",
-                    kind="factuality" if task == "claims" else _KINDS.get(metric, "capability"),
+                    kind=kind,
                     unit="share" if _is_share(rows, task, metric) else "score",
                     higher_is_better=metric not in _LOWER_IS_BETTER,
                     headline=name in headline if headline else metric == first,

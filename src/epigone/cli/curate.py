@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from epigone.errors import DataError
+
 if TYPE_CHECKING:
-    from epigone.curate import Curated
+    from epigone.curate import Curated, CurateSpec, QueryLabel, TokenCounter
     from epigone.models import TextModel
 
 __all__ = ["curate"]
+
+
+class _Wish(Enum):
+    """What a person who labels may want instead of giving a category."""
+
+    BACK = "b"
+    STOP = "q"
 
 
 class _RecipeFirst(TyperGroup):
@@ -29,7 +42,12 @@ class _RecipeFirst(TyperGroup):
 
 curate = typer.Typer(cls=_RecipeFirst, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
-Inputs = Annotated[list[Path], typer.Argument(help="Conversations, JSONL in the messages form.", show_default=False)]
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Conversations, JSONL in the messages form, or a folder that `collect` wrote.", show_default=False
+    ),
+]
 
 
 @curate.callback()
@@ -49,28 +67,37 @@ def run_recipe(
         list[Path] | None,
         typer.Option(help="Evaluation items to keep apart: JSONL {benchmark, item, prompt, answers}."),
     ] = None,
-    judge: Annotated[Path | None, typer.Option(help="A YAML file of the model that judges categories.")] = None,
+    usd: Annotated[float | None, typer.Option(help="Spend at most this much on the categories' judge.")] = None,
     title: Annotated[str | None, typer.Option(help="Title of the data card; default: the folder's name.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes on this machine; changes nothing but the time.")] = 1,
     ray: Annotated[str | None, typer.Option(help="Work on Ray: a cluster's address, or `local`.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
 ) -> None:
     """Run a recipe over conversation files, read as one stream."""
-    from epigone.curate import CurateSpec, EvaluationText, curate_to_folder, open_workers, read_conversations
-    from epigone.disk import read_jsonl, read_yaml
-    from epigone.specs import parse_spec
-
-    spec = parse_spec(CurateSpec, read_yaml(recipe), where=str(recipe))
-    curated = curate_to_folder(
-        spec,
-        read_conversations(inputs),
-        out,
-        seed=seed,
-        title=title or out.resolve().name,
-        evaluation=[item for path in evaluation or [] for item in read_jsonl(path, EvaluationText)],
-        workers=open_workers(workers, ray),
-        judge=_open_judge(judge, out),
+    from epigone.curate import (
+        Curation,
+        EvaluationText,
+        curate_to_folder,
+        open_workers,
+        read_collections,
+        read_conversations,
+        read_recipe,
     )
+    from epigone.disk import read_jsonl
+
+    spec = read_recipe(recipe)
+    with _labeller(spec, out, usd) as judge:
+        curation = Curation(
+            spec,
+            seed=seed,
+            evaluation=[item for path in evaluation or [] for item in read_jsonl(path, EvaluationText)],
+            workers=open_workers(workers, ray),
+            judge=judge,
+            tokens=_counter(spec),
+        )
+        records, collections = read_conversations(inputs), read_collections(inputs)
+        title = title or out.resolve().name
+        curated = curate_to_folder(curation, records, out, title=title, collections=collections)
     _show(curated, out)
 
 
@@ -87,33 +114,63 @@ def label_by_hand(
 ) -> None:
     """Sort sampled queries into categories by hand; stop and go on whenever you like."""
     from epigone.curate import QueryLabel, draw_queries, read_conversations, read_definitions
-    from epigone.disk import append_jsonl, read_jsonl
+    from epigone.disk import append_jsonl
     from epigone.records import Conversation
 
-    known = read_definitions(definitions)
+    known = read_definitions(definitions).categories
     conversations = (record for record in read_conversations(inputs) if isinstance(record, Conversation))
     drawn = draw_queries(conversations, sample, seed=seed)
-    done = {label.conversation for label in read_jsonl(out, QueryLabel)} if out.exists() else set()
-    waiting = [(identifier, query) for identifier, query in drawn if identifier not in done]
-    for place, (identifier, query) in enumerate(waiting, len(drawn) - len(waiting) + 1):
-        category = _ask(query, list(known.categories.items()), f"{place} of {len(drawn)}")
-        if category is None:
-            typer.echo(f"stopped; {place - 1} of {len(drawn)} are in {out}: run the same command again to go on")
+    done = _labels_by(name, out, known)
+    place = _next_unlabelled(drawn, done)
+    while place < len(drawn):
+        identifier, query = drawn[place]
+        answer = _ask(query, known, f"{place + 1} of {len(drawn)}")
+        if answer is _Wish.STOP:
+            count = sum(identifier in done for identifier, _ in drawn)
+            typer.echo(f"stopped; {count} of {len(drawn)} are in {out}: run the same command again to go on")
             break
-        append_jsonl(out, QueryLabel(conversation=identifier, query=query, category=category, labeller=name))
-    if out.exists():
-        _show_shares(read_jsonl(out, QueryLabel))
+        if answer is _Wish.BACK:
+            place = max(0, place - 1)
+            continue
+        label = QueryLabel(conversation=identifier, query=query, category=answer, labeller=name)
+        append_jsonl(out, label)
+        done[identifier] = label
+        place = _next_unlabelled(drawn, done)
+    _show_shares([done[identifier] for identifier, _ in drawn if identifier in done])
 
 
-def _ask(query: str, categories: list[tuple[str, str]], heading: str) -> str | None:
-    """The category that a person chooses by number; ``None``: they want to stop."""
+def _labels_by(name: str, path: Path, known: Mapping[str, str]) -> dict[str, QueryLabel]:
+    """Conversation to label, of those that ``name`` gave before."""
+    from epigone.curate import QueryLabel, latest_labels
+    from epigone.disk import read_jsonl
+
+    labels = latest_labels(read_jsonl(path, QueryLabel)) if path.exists() else []
+    done = {label.conversation: label for label in labels if label.labeller == name}
+    strange = sorted({str(label.category) for label in done.values()} - set(known))
+    if strange:
+        raise DataError(
+            f"holds labels of other categories: {', '.join(strange)}",
+            where=str(path),
+            fix="give the same --definitions as before, or another --out",
+        )
+    return done
+
+
+def _next_unlabelled(drawn: Sequence[tuple[str, str]], done: Mapping[str, QueryLabel]) -> int:
+    return next((place for place, (identifier, _) in enumerate(drawn) if identifier not in done), len(drawn))
+
+
+def _ask(query: str, known: Mapping[str, str], heading: str) -> str | _Wish:
+    """The category that a person chooses by number, or their wish to go back one or to stop."""
+    categories = list(known.items())
     typer.echo(f"\n--- {heading} " + "-" * 40 + f"\n{_printable(query[:2_000])}\n")
     for number, (name, meaning) in enumerate(categories, 1):
         typer.echo(f"{number:>3}  {name}: {meaning}")
     while True:
-        answer = typer.prompt("number, or q to stop", default="q", show_default=False).strip()
-        if answer.casefold() == "q":
-            return None
+        typed = typer.prompt("number, b to go back, q to stop", default="q", show_default=False)
+        answer = str(typed).strip().casefold()
+        if answer in ("b", "q"):
+            return _Wish(answer)
         if answer.isascii() and answer.isdigit() and 1 <= int(answer) <= len(categories):
             return categories[int(answer) - 1][0]
         typer.echo(f"a number from 1 to {len(categories)}, please")
@@ -124,17 +181,30 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def _open_judge(path: Path | None, out: Path) -> TextModel | None:
-    if path is None:
-        return None
-    from epigone.disk import read_yaml
-    from epigone.models import ApiSpec, LocalSpec, RequestCache, open_model
-    from epigone.specs import parse_spec
+@contextmanager
+def _labeller(spec: CurateSpec, out: Path, usd: float | None) -> Iterator[TextModel | None]:
+    """The model that the recipe's ``categories`` step asks; paid answers are kept, and asked for once."""
+    from epigone.models import Budget, RequestCache, open_model
 
-    document: Any = read_yaml(path)
-    if isinstance(document, dict) and "hf" in document:
-        return open_model(parse_spec(LocalSpec, document, where=str(path)))
-    return open_model(parse_spec(ApiSpec, document, where=str(path)), cache=RequestCache(out / "requests.sqlite"))
+    if spec.labeller is None:
+        yield None
+        return
+    cache = out / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    budget = Budget(usd=usd, ledger=cache / "spending.sqlite")
+    model = open_model(spec.labeller.model, cache=RequestCache(cache / "requests.sqlite"), budget=budget)
+    try:
+        yield model
+    finally:
+        model.close()
+
+
+def _counter(spec: CurateSpec) -> TokenCounter | None:
+    if spec.tokenizer is None:
+        return None
+    from epigone.study import StudentTokens  # only a study's part knows both curation and training
+
+    return StudentTokens(spec.tokenizer)
 
 
 def _show(curated: Curated, out: Path) -> None:
@@ -152,20 +222,37 @@ def _show(curated: Curated, out: Path) -> None:
     console.print(table)
     if curated.diversity is not None and curated.diversity.mean is not None:
         console.print(f"most similar other query: BLEU {curated.diversity.mean:.1f} on average")
+    for amount in curated.amounts:
+        replay = f", {amount.replay_texts:,} replay texts" if amount.replay_texts else ""
+        console.print(f"{amount.amount:,} tokens: the first {amount.conversations:,} conversations{replay}")
+    if curated.labels:
+        _show_shares(curated.labels)
     for notice in curated.notices:
         console.print(f"note: {notice}")
+    for checked in curated.checked:
+        found = sum(match.benchmark == checked.benchmark for match in curated.audit)
+        looked = f"{checked.texts - checked.too_short:,} of {checked.texts:,} texts"
+        console.print(f"{checked.benchmark}: {found:,} matches ({checked.rule}; {looked} looked for)")
     if curated.audit:
-        console.print(f"{len(curated.audit):,} matches with the evaluation: {out / 'audit.jsonl'}")
+        console.print(f"all matches with both texts: {out / 'audit.jsonl'}", soft_wrap=True)
     console.print(f"data and card: {out}", soft_wrap=True)
 
 
-def _show_shares(labels: list[Any]) -> None:
+def _show_shares(labels: Sequence[QueryLabel]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from epigone.curate import category_shares
 
-    table = Table("category", "queries", "share", "95 % interval", box=None, padding=(0, 2, 0, 0))
-    for row in category_shares(labels):
-        table.add_row(row.category, str(row.count), f"{row.share:.0%}", f"{row.low:.0%} to {row.high:.0%}")
-    Console().print(table)
+    shares = category_shares(labels)
+    table = Table("category", "by", "queries", "share", "95 % interval", box=None, padding=(0, 2, 0, 0))
+    for row in shares:
+        table.add_row(
+            row.category, row.labeller, str(row.count), f"{row.share:.0%}", f"{row.low:.0%} to {row.high:.0%}"
+        )
+    console = Console()
+    if shares:
+        console.print(table)
+    unusable = Counter(label.status for label in labels if label.status != "ok")
+    if unusable:
+        console.print("not in the shares: " + ", ".join(f"{count} {status}" for status, count in unusable.items()))

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from epigone.cli.out_folder import make_folder
 from epigone.errors import SpecError
 
 if TYPE_CHECKING:
-    from epigone.evaluate.benchmarks import BenchmarkSpec
-    from epigone.evaluate.toxicity import ToxicitySpec
-    from epigone.models import TextModel
+    from epigone.cli.evaluate_settings import EvaluateSettings
+    from epigone.models import ApiSpec, LocalSpec, ServeSpec
     from epigone.records import ItemScore
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Folder or hub id of a model; with --base-url, its name there.")],
     out: Annotated[Path, typer.Option(help="Folder for items.parquet and the record of what was asked.")],
+    model: Annotated[
+        str | None, typer.Argument(help="Folder or hub id; with --base-url, the name there. Or in --settings.")
+    ] = None,
     tasks: Annotated[str, typer.Option(help="Benchmarks by comma: built-in names, task files, lm-eval names.")] = "",
     settings: Annotated[
-        Path | None, typer.Option(help="YAML with 'benchmarks: [{task: …, data: …}]' and 'toxicity: {…}'.")
+        Path | None, typer.Option(help="YAML: benchmarks, toxicity, the model, its budget (docs/evaluate.md).")
     ] = None,
     data: Annotated[list[str] | None, typer.Option(help="TASK=FOLDER or FILE: local data for a task.")] = None,
     items: Annotated[int | None, typer.Option(help="Score this many items a task, drawn by seed.")] = None,
@@ -42,20 +43,22 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from epigone.evaluate.benchmarks import run_benchmarks, write_items
+    from epigone.cli.evaluate_settings import EvaluateSettings, asked_tasks, read_settings
+    from epigone.evaluate.benchmarks import load_tasks, run_benchmarks
     from epigone.evaluate.toxicity import open_scorer, run_toxicity
-    from epigone.models import ApiSpec, LocalSpec, RequestCache, open_model
-    from epigone.specs import parse_spec
+    from epigone.models import Budget, LocalSpec, RequestCache, open_model
 
-    benchmarks, toxicity = _what(tasks, settings, data or [], items)
+    given = read_settings(settings) if settings else EvaluateSettings()
+    spec = _model_spec(model, given, base_url=base_url, key_env=key_env, dtype=dtype, threads=threads)
+    benchmarks, toxicity = [*asked_tasks(tasks, data or [], items), *given.benchmarks], given.toxicity
+    if not benchmarks and toxicity is None:
+        raise SpecError("nothing to measure", fix="name benchmarks with --tasks, or give a file with --settings")
     scorer = open_scorer(toxicity) if toxicity else None
-    fields: dict[str, Any] = {"hf": model, "dtype": dtype, "threads": threads}
-    spec: ApiSpec | LocalSpec = parse_spec(LocalSpec, fields, where="epigone evaluate")
-    if base_url is not None:
-        fields = {"base_url": base_url, "model": model, "key_env": key_env}
-        spec = parse_spec(ApiSpec, fields, where="epigone evaluate")
-    out.mkdir(parents=True, exist_ok=True)
-    opened: TextModel = open_model(spec, cache=RequestCache(out / "requests.sqlite") if base_url else None)
+    make_folder(out)
+    loaded = load_tasks(benchmarks, seed=seed)  # before the model: what is wrong with a task is said at once
+    paid = not isinstance(spec, LocalSpec)
+    budget = Budget(given.budget.usd, given.budget.tokens, ledger=out / "spending.sqlite") if paid else None
+    opened = open_model(spec, cache=RequestCache(out / "requests.sqlite") if paid else None, budget=budget)
     console = Console(stderr=True, highlight=False)
     try:
         with Progress(console=console, transient=True) as bars:
@@ -64,69 +67,47 @@ def evaluate(
             def show(done: int, total: int | None) -> None:
                 bars.update(bar, completed=done, total=total)
 
-            rows = (
-                run_benchmarks(opened, benchmarks, chat=chat, seed=seed, out=out, progress=show) if benchmarks else []
-            )
+            rows = run_benchmarks(opened, loaded, chat=chat, seed=seed, out=out, progress=show) if loaded else []
             if toxicity is not None:
-                further = run_toxicity(opened, toxicity, chat=chat, seed=seed, progress=show, scorer=scorer)
-                write_items(out / f"{toxicity.name}.parquet", further)
-                rows += further
+                rows += run_toxicity(opened, toxicity, chat=chat, seed=seed, out=out, progress=show, scorer=scorer)
     finally:
         opened.close()
     Console(highlight=False).print(_table(rows))
-    for task, reason, count in _problems(out) if benchmarks else ():
+    for task, reason, count in _problems(out):
         console.print(f"{task}: {count} requests without an answer: {reason}", markup=False, soft_wrap=True)
     if scorer is not None:
         console.print(f"toxicity by {scorer.name}: {scorer.note}", soft_wrap=True)
+    if budget is not None:
+        console.print(f"budget: {budget.describe()}", soft_wrap=True)
     console.print(f"rows: {out}", soft_wrap=True)
 
 
-def _what(
-    tasks: str, settings: Path | None, data: list[str], items: int | None
-) -> tuple[list[BenchmarkSpec], ToxicitySpec | None]:
-    """Specs from the options and the settings file; relative paths in the file start at its folder."""
-    from epigone.disk import read_yaml
-    from epigone.evaluate.benchmarks import BenchmarkSpec
-    from epigone.evaluate.toxicity import ToxicitySpec
+def _model_spec(
+    model: str | None,
+    settings: EvaluateSettings,
+    *,
+    base_url: str | None,
+    key_env: str | None,
+    dtype: str,
+    threads: int | None,
+) -> ApiSpec | LocalSpec | ServeSpec:
+    """The model that the options or the settings file name.
+
+    Raises:
+        SpecError: neither does, or both do.
+    """
+    from epigone.models import ApiSpec, LocalSpec
     from epigone.specs import parse_spec
 
-    local = dict(entry.partition("=")[::2] for entry in data)
-    asked: list[Mapping[str, Any]] = [{"task": name.strip()} for name in tasks.split(",") if name.strip()]
-    specs = [
-        parse_spec(BenchmarkSpec, {**one, "items": items, "data": local.pop(one["task"], None)}, where=one["task"])
-        for one in asked
-    ]
-    if local:
-        raise SpecError("--data names a task that is not asked for", where=next(iter(local)), fix="add it to --tasks")
-    toxicity = None
-    if settings is not None:
-        document = read_yaml(settings)
-        if not isinstance(document, Mapping) or set(document) - {"benchmarks", "toxicity"}:
-            raise SpecError("expected the keys 'benchmarks' and 'toxicity'", where=str(settings))
-        folder = settings.parent.resolve()
-        for one in document.get("benchmarks") or ():
-            given = {"task": one} if isinstance(one, str) else one
-            specs.append(parse_spec(BenchmarkSpec, _absolute(given, folder), where=str(settings)))
-        if document.get("toxicity"):
-            toxicity = parse_spec(ToxicitySpec, _absolute(document["toxicity"], folder), where=str(settings))
-    if not specs and toxicity is None:
-        raise SpecError("nothing to measure", fix="name benchmarks with --tasks, or give a file with --settings")
-    return specs, toxicity
-
-
-def _absolute(given: Any, folder: Path) -> Any:
-    """The settings with the paths in them counted from their file's folder."""
-    if not isinstance(given, Mapping):
-        return given
-
-    def placed(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: placed(one) for key, one in value.items()}
-        return [placed(one) for one in value] if isinstance(value, list) else str(folder / str(value))
-
-    files = {key for key in ("data", "exclude", "prompts", "lexicon") if given.get(key) is not None}
-    files |= {"task"} if str(given.get("task")).endswith((".yaml", ".yml")) else set()
-    return {key: placed(value) if key in files else value for key, value in given.items()}
+    if (model is None) == (settings.model is None):
+        fix = "give a MODEL, or 'api', 'local' or 'serve' in the settings file"
+        raise SpecError("no model is named" if model is None else "two models are named", fix=fix)
+    if settings.model is not None:
+        return settings.model
+    if base_url is None:
+        return parse_spec(LocalSpec, {"hf": model, "dtype": dtype, "threads": threads}, where="epigone evaluate")
+    endpoint = {"base_url": base_url, "model": model, "key_env": key_env}
+    return parse_spec(ApiSpec, endpoint, where="epigone evaluate")
 
 
 def _problems(out: Path) -> list[tuple[str, str, int]]:

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from epigone.records import Estimate
+from epigone.report.arms import Arms
 from epigone.study import Finished
 
 __all__ = ["show_finished"]
@@ -20,10 +21,17 @@ def show_finished(finished: Finished) -> None:
     results = finished.results
     console.print()
     if results.headline_models:
-        console.print(Text(f"{results.headline_models[0]}, against its base and the teacher:"))
+        console.print(Text(f"{results.headline_models[0]}: 0 % is its base, 100 % the teacher"))
     for key, label in (("style_closed", "style closed"), ("capability_closed", "capability closed")):
         if key in results.headline:
-            console.print(Text.assemble((f"  {label:<18} ", ""), (_percent(results.headline[key]), "bold")))
+            used, of = Arms(results).mean_over(key)
+            console.print(
+                Text.assemble(
+                    (f"  {label:<18} ", ""),
+                    (_percent(results.headline[key], results.confidence), "bold"),
+                    (f", mean of {len(used)} of {of} axes" if used else "", ""),
+                )
+            )
     if results.findings:
         console.print()
         table = Table.grid(padding=(0, 1))
@@ -36,10 +44,10 @@ def show_finished(finished: Finished) -> None:
     console.print(Text(f"report   {finished.report}"), soft_wrap=True)
 
 
-def _percent(estimate: Estimate) -> str:
+def _percent(estimate: Estimate, confidence: float) -> str:
     if estimate.value is None:
         return f"no estimate: {estimate.method}"
     interval = ""
     if estimate.low is not None and estimate.high is not None:
-        interval = f"  (95 % interval {100 * estimate.low:.0f} to {100 * estimate.high:.0f} %)"
-    return f"{100 * estimate.value:.0f} %{interval}"
+        interval = f" ({100 * confidence:.0f} % interval {100 * estimate.low:z.0f} to {100 * estimate.high:z.0f} %)"
+    return f"{100 * estimate.value:z.0f} %{interval}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from msgspec import Struct
 
+from epigone.cli.out_folder import make_folder
 from epigone.errors import DataError, SpecError
 from epigone.records import ItemScore, ModelInfo, Output, Results, Vote
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from epigone.cli.outputs_given import GivenOutputs
-    from epigone.evaluate.preference import AttackEffect, JudgePlan, JudgeSpec, Pair
+    from epigone.evaluate.preference import AttackEffect, JudgeSpec, Pair
     from epigone.models import Budget
 
 __all__ = ["judge"]
@@ -48,37 +50,37 @@ def judge(
     votes: Annotated[list[Path] | None, typer.Option(help="Votes that exist already, people's above all.")] = None,
     base: Annotated[str | None, typer.Option(help="Outputs of the model the student was made from.")] = None,
     references: Annotated[Path | None, typer.Option(help="JSON lines of {id, answers}: what is right.")] = None,
+    items: Annotated[int | None, typer.Option(help="Judge so many items, drawn by seed: a trial.", min=1)] = None,
     attack_pairs: Annotated[int, typer.Option(help="Try the attack set on this many pairs.", min=0)] = 0,
     usd: Annotated[float | None, typer.Option(help="Spend at most this much, in US dollars.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask paid judges without asking you first.")] = False,
     plan_only: Annotated[bool, typer.Option("--plan", help="Say what would be asked and cost, and stop.")] = False,
-    seed: Annotated[int, typer.Option(help="Draws marks, orders and resamples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Draws items, marks, orders and resamples.")] = 0,
 ) -> None:
     """Let models judge pairs of outputs, blind and in both orders, and say how often the student holds its own."""
     from rich.console import Console
 
-    from epigone.cli.outputs_given import read_given
-    from epigone.disk import read_yaml, write_json, write_jsonl
-    from epigone.evaluate.preference import JudgeSpec
+    from epigone.cli.judge_given import confirm_cost, read_judge
+    from epigone.cli.outputs_given import draw_items, read_given
+    from epigone.disk import write_json, write_jsonl
     from epigone.models import Budget
-    from epigone.specs import parse_spec
 
     console = Console(highlight=False)
-    given = read_given(teacher, student, base=base)
-    specs = [_beside(parse_spec(JudgeSpec, read_yaml(path), where=str(path)), path.parent) for path in judge or []]
+    given = draw_items(read_given(teacher, student, base=base), items, seed=seed)
+    specs = [read_judge(path) for path in judge or []]
     ballots = _read_votes(votes or [], given)
     if not specs and not ballots:
         raise SpecError("nobody judges", fix="give a judge's file with --judge, or votes with --votes")
     right = _read_references(references) if references else {}
     pairs = _pairs(given)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     budget = Budget(usd=usd, ledger=out / "spending.sqlite")
     attacks: dict[str, list[AttackEffect]] = {}
     for spec in specs:
-        plan = _show_plan(console, spec, pairs, seed)
+        requests = _show_plans(console, spec, pairs, seed, attack_pairs)
         if plan_only:
             continue
-        _confirm(spec, plan, yes)
+        confirm_cost(spec, requests, yes=yes)
         cast, effects = _ask(spec, pairs, out, budget, seed=seed, attack_pairs=attack_pairs)
         ballots += cast
         if effects:
@@ -94,13 +96,6 @@ def judge(
     for voter, counts in found.votes.items():
         console.print(f"{voter}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
     console.print(f"page: {page}", soft_wrap=True)
-
-
-def _beside(spec: JudgeSpec, folder: Path) -> JudgeSpec:
-    """A relative template starts at the judge file's folder."""
-    if spec.template is None or spec.template.is_absolute():
-        return spec
-    return spec.model_copy(update={"template": folder / spec.template})
 
 
 def _read_votes(paths: Sequence[Path], given: GivenOutputs) -> list[Vote]:
@@ -144,56 +139,29 @@ def _pairs(given: GivenOutputs) -> list[Pair]:
     ]
 
 
-def _show_plan(console: Any, spec: JudgeSpec, pairs: Sequence[Pair], seed: int) -> JudgePlan:
-    """Print what a judge will be asked, and the most it can cost."""
-    from epigone.evaluate.preference import plan_judging
-    from epigone.models import ApiSpec
+def _show_plans(console: Console, spec: JudgeSpec, pairs: Sequence[Pair], seed: int, attack_pairs: int) -> int:
+    """Print what a judge will be asked, and the most it can cost; how many questions that is."""
+    from epigone.cli.judge_given import show_cost
+    from epigone.evaluate.preference import plan_attacks, plan_judging
 
     plan = plan_judging(spec, pairs, seed=seed)
-    price = spec.model.price if isinstance(spec.model, ApiSpec) else None
-    cost = "no price is stated" if isinstance(spec.model, ApiSpec) else "runs here"
-    if price is not None:
-        cost = f"at most ${price.usd(plan.prompt_tokens, plan.reply_tokens_at_most):,.2f}, reminders aside"
-    about = "about " if plan.estimated else ""
-    console.print(
-        f"{spec.title}: {plan.requests:,} questions, {about}{plan.prompt_tokens:,} prompt tokens, "
-        f"at most {plan.reply_tokens_at_most:,} reply tokens; {cost}",
-        soft_wrap=True,
-    )
-    return plan
-
-
-def _confirm(spec: JudgeSpec, plan: JudgePlan, yes: bool) -> None:
-    from epigone.models import ApiSpec
-
-    if yes or not isinstance(spec.model, ApiSpec) or plan.requests == 0:
-        return
-    if not sys.stdin.isatty():
-        raise SpecError("a judge behind an API may cost money", where=spec.title, fix="say --yes, or first see --plan")
-    typer.confirm("Ask it?", abort=True)
+    show_cost(console, spec, plan)
+    if not attack_pairs:
+        return plan.requests
+    attacks = plan_attacks(spec, pairs, seed=seed, per_attack=attack_pairs)
+    show_cost(console, spec, attacks, "more to try the attacks")
+    return plan.requests + attacks.requests
 
 
 def _ask(
     spec: JudgeSpec, pairs: Sequence[Pair], out: Path, budget: Budget, *, seed: int, attack_pairs: int
 ) -> tuple[list[Vote], list[AttackEffect]]:
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from epigone.cli.judge_given import opened, progress_bar
     from epigone.evaluate.preference import attack_judge, judge_pairs
-    from epigone.models import RequestCache, open_model
 
-    model = open_model(spec.model, cache=RequestCache(out / "requests.sqlite"), budget=budget)
-    try:
-        with Progress(console=Console(stderr=True), transient=True) as bars:
-            bar = bars.add_task(spec.title, total=None)
-
-            def show(done: int, total: int | None) -> None:
-                bars.update(bar, completed=done, total=total)
-
-            votes = judge_pairs(spec, pairs, model, seed=seed, progress=show)
-            effects = attack_judge(spec, pairs, model, seed=seed, per_attack=attack_pairs) if attack_pairs else []
-    finally:
-        model.close()
+    with opened(spec, out, budget) as model, progress_bar(spec.title) as show:
+        votes = judge_pairs(spec, pairs, model, seed=seed, progress=show)
+        effects = attack_judge(spec, pairs, model, seed=seed, per_attack=attack_pairs) if attack_pairs else []
     return votes, effects
 
 

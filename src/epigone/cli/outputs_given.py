@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from msgspec import Struct
+import numpy as np
+from msgspec import Struct, structs
 
 from epigone.errors import SpecError
 from epigone.evaluate.outputs_file import Unmatched, match_outputs, read_outputs
 from epigone.records import ModelInfo, Output
 
-__all__ = ["GivenModel", "GivenOutputs", "read_given"]
+__all__ = ["GivenModel", "GivenOutputs", "draw_items", "read_given"]
 
 OtherRole = Literal["base", "student", "teacher_second_sample"]
 
@@ -87,6 +88,25 @@ def read_given(
         unmatched += matched.unmatched
     return GivenOutputs(
         teacher_name=teacher_name, teacher=tuple(firsts), others=tuple(others), unmatched=tuple(unmatched)
+    )
+
+
+def draw_items(given: GivenOutputs, items: int | None, *, seed: int) -> GivenOutputs:
+    """So many of the teacher's items, drawn by ``seed``, with everybody's outputs on them; ``None``: all.
+
+    A larger draw holds every smaller one of the same seed, so that what was judged in a trial is not paid again.
+    """
+    if items is None:
+        return given
+    ids = sorted({output.id for output in given.teacher})
+    drawn = {ids[place] for place in np.random.default_rng(seed).permutation(len(ids))[:items]}
+    return structs.replace(
+        given,
+        teacher=tuple(output for output in given.teacher if output.id in drawn),
+        others=tuple(
+            GivenModel(model.info, tuple(output for output in model.outputs if output.id in drawn))
+            for model in given.others
+        ),
     )
 
 

@@ -86,13 +86,14 @@ def _of_run(root: Path, out: Path | None) -> Path:
     from epigone.report import write_report
     from epigone.study import Plan, Store, read_study
     from epigone.study.reporting import gather_report
+    from epigone.study.run import RECORD_NAME
 
-    for needed in ("study.yaml", "plan.json", "results.json"):
+    for needed in (RECORD_NAME, "plan.json", "results.json"):
         if not (root / needed).is_file():
             fix = "give the folder of a finished run, or finish it: epigone run study.yaml"
             raise DataError(f"has no {needed}", where=str(root), fix=fix)
     plan = read_json(root / "plan.json", Plan)
     content = gather_report(
-        read_study(root / "study.yaml"), plan, Store(root.resolve()), _read_results(root / "results.json")
+        read_study(root / RECORD_NAME), plan, Store(root.resolve()), _read_results(root / "results.json")
     )
     return write_report(content, out or root / "report" / "index.html")

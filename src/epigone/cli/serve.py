@@ -13,7 +13,7 @@ from epigone.specs import parse_spec
 def serve(
     model: Annotated[str, typer.Argument(help="Folder or hub id of a Hugging Face causal language model.")],
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,
     dtype: Annotated[str, typer.Option(help="auto, float64, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all by default.")] = None,
@@ -30,6 +30,10 @@ def serve(
     spec = parse_spec(LocalSpec, fields | {"gguf_file": gguf_file, "name": name}, where="epigone serve")
     console = Console(stderr=True)
     loaded = load_local(spec)
-    size = f"{loaded.parameters or 0:,} parameters, {loaded.dtype}"
-    console.print(f"[bold]{loaded.name}[/] ({size})\nhttp://{host}:{port}  (Ctrl-C stops it)", highlight=False)
-    run(loaded, host, port)
+
+    def announce(bound: int) -> None:
+        size = f"{loaded.parameters or 0:,} parameters, {loaded.dtype}"
+        said = f"{loaded.name} ({size})\nbase_url: http://{host}:{bound}/v1  (Ctrl-C stops it)"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
+
+    run(loaded, host, port, announce=announce)

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from msgspec import Struct
 
-from epigone.records import Estimate, ItemScore, ModelInfo, Results
+from epigone.cli.out_folder import make_folder
+from epigone.records import Estimate, ItemScore, ModelInfo, Output, Results
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from epigone.cli.outputs_given import GivenOutputs
+    from epigone.evaluate.preference import JudgeSpec
     from epigone.evaluate.style import StyleClassifier
     from epigone.report import Sample
 
@@ -22,15 +26,18 @@ _FORMAT = 1
 _TOKENIZER = "words and single punctuation marks"
 _CEILINGS: dict[Ceiling, str] = {
     "second_sample": "a second sample of the teacher, measured against the first",
-    "perfect_copy": "none was given: the teacher's own answers stand in, which nobody reaches, so that style closed is "
-    "a lower bound; 'shuffled' is the teacher's answers dealt to other prompts, a lower bound of the ceiling",
+    "perfect_copy": "no second sample was given: the teacher's own answers stand in, which nobody reaches, so that "
+    "style closed is a lower bound. Splits of the teacher's answers bound the ceiling from below: 'shuffled' (dealt "
+    "to other prompts) for each axis, two halves for the classifier",
 }
+_SPLIT = "teacher, split in halves"
 
 
 class StyleFile(Struct, frozen=True, kw_only=True):
     """``style.json``. ``results`` is as in a study's ``results.json``; the rest is what that has no place for.
 
-    ``style_closed``: student → mean gap closed over Table 2's axes. ``classifier``: model → AUC against the teacher.
+    ``style_closed``: student → mean gap closed over Table 2's axes. ``classifier``: model → AUC against the teacher;
+    without a second sample also of the teacher's answers against one another, split in halves.
     ``shuffled``: axis → estimate for the teacher's own answers dealt out to other prompts.
     """
 
@@ -55,6 +62,10 @@ def style(
     second_teacher: Annotated[str | None, typer.Option(help="A second sample of the teacher: the ceiling.")] = None,
     seed: Annotated[int, typer.Option(help="Draws the resamples and the classifier's folds.")] = 0,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 2000,
+    tone_judge: Annotated[Path | None, typer.Option(help="A judge's YAML: hears the authoritative tone.")] = None,
+    usd: Annotated[float | None, typer.Option(help="Spend at most this much on that judge, in US dollars.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask a paid judge without asking you first.")] = False,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Say what the judge would cost, and stop.")] = False,
 ) -> None:
     """Measure how alike models are in style: Table 2 of the paper, what goes beyond it, and a style classifier.
 
@@ -66,20 +77,59 @@ def style(
     from epigone.disk import write_json, write_jsonl
 
     given = read_given(teacher, student, base=base, second_teacher=second_teacher)
-    found, rows = _measure(given, seed=seed, resamples=resamples)
+    console = Console(highlight=False)
+    heard: list[ItemScore] = []
+    if tone_judge is not None:
+        spec = _tone_cost(console, tone_judge, given, seed=seed, yes=yes or plan_only)
+        if plan_only:
+            return
+        heard = _hear(spec, given, out, usd, seed=seed)
+    found, rows = _measure(given, heard, seed=seed, resamples=resamples)
     write_json(out / "style.json", found)
     write_jsonl(out / "items.jsonl", rows)
     write_jsonl(out / "unmatched.jsonl", given.unmatched)
     page = _write_page(given, found, out)
-    console = Console(highlight=False)
     console.print(_table(found))
     console.print(f"{found.items} items, {found.unmatched} unmatched; ceiling: {found.ceiling_note}")
     console.print(f"page: {page}", soft_wrap=True)
 
 
-def _measure(given: GivenOutputs, *, seed: int, resamples: int) -> tuple[StyleFile, list[ItemScore]]:
+def _tone_cost(console: Console, path: Path, given: GivenOutputs, *, seed: int, yes: bool) -> JudgeSpec:
+    """The judge of the tone, after its cost was shown and agreed to."""
+    from epigone.cli.judge_given import confirm_cost, read_judge, show_cost
+    from epigone.evaluate.preference import plan_tone, tone_judge
+
+    spec = tone_judge(read_judge(path), where=str(path))
+    plan = plan_tone([output for outputs in _spoken_by(given).values() for output in outputs], seed=seed)
+    show_cost(console, spec, plan, "texts to hear")
+    confirm_cost(spec, plan.requests, yes=yes)
+    return spec
+
+
+def _spoken_by(given: GivenOutputs) -> dict[str, tuple[Output, ...]]:
+    """Every model's outputs, the teacher's own too: its tone is what the others' is held against."""
+    return {given.teacher_name: given.teacher} | {model.info.name: model.outputs for model in given.others}
+
+
+def _hear(spec: JudgeSpec, given: GivenOutputs, out: Path, usd: float | None, *, seed: int) -> list[ItemScore]:
+    """Rows of task ``tone``, for every model."""
+    from epigone.cli.judge_given import opened, progress_bar
+    from epigone.evaluate.preference import judge_tone
+    from epigone.models import Budget
+
+    make_folder(out)
+    rows: list[ItemScore] = []
+    with opened(spec, out, Budget(usd=usd, ledger=out / "spending.sqlite")) as model, progress_bar(spec.title) as show:
+        for name, outputs in _spoken_by(given).items():
+            rows += judge_tone(outputs, model, model=name, seed=seed, progress=show)
+    return rows
+
+
+def _measure(
+    given: GivenOutputs, heard: list[ItemScore], *, seed: int, resamples: int
+) -> tuple[StyleFile, list[ItemScore]]:
     from epigone.compare import CompareSpec, Measurements, compare, style_axes
-    from epigone.evaluate.style import classifier_auc, shuffled_teacher, style_items
+    from epigone.evaluate.style import classifier_auc, shuffled_teacher, split_teacher, style_items
 
     spec = CompareSpec(resamples=resamples)
     by_model = {
@@ -97,7 +147,7 @@ def _measure(given: GivenOutputs, *, seed: int, resamples: int) -> tuple[StyleFi
         measured = Measurements(
             study="style",
             models=(ModelInfo(name=given.teacher_name, role="teacher"), *models),
-            axes=style_axes(),
+            axes=style_axes(tone=bool(heard)),
             items=tuple(rows),
         )
         return compare(measured, spec, seed=seed)
@@ -110,6 +160,9 @@ def _measure(given: GivenOutputs, *, seed: int, resamples: int) -> tuple[StyleFi
         alone = results(needed, [row for info in needed for row in by_model[info.name]])
         if "style_closed" in alone.headline:
             closed[model.info.name] = alone.headline["style_closed"]
+    classifier = {model.info.name: classifier_auc(given.teacher, model.outputs, seed=seed) for model in given.others}
+    if ceiling == "perfect_copy":
+        classifier[_SPLIT] = classifier_auc(*split_teacher(given.teacher, seed=seed), seed=seed)
     shuffled = results([ModelInfo(name="shuffled", role="student")], dealt).estimates["shuffled"]
     found = StyleFile(
         format=_FORMAT,
@@ -119,12 +172,12 @@ def _measure(given: GivenOutputs, *, seed: int, resamples: int) -> tuple[StyleFi
         ceiling_note=_CEILINGS[ceiling],
         items=given.items,
         unmatched=len(given.unmatched),
-        results=results(infos, rows),
+        results=results(infos, [*rows, *heard]),
         style_closed=closed,
-        classifier={model.info.name: classifier_auc(given.teacher, model.outputs, seed=seed) for model in given.others},
+        classifier=classifier,
         shuffled=shuffled,
     )
-    return found, rows
+    return found, [*rows, *heard]
 
 
 def _write_page(given: GivenOutputs, found: StyleFile, out: Path) -> Path:
@@ -132,7 +185,11 @@ def _write_page(given: GivenOutputs, found: StyleFile, out: Path) -> Path:
     from epigone.report import ReportContent, write_report
 
     parts = [f"{name}: {spoken(estimate)} of the style gap closed" for name, estimate in found.style_closed.items()]
-    parts += [f"{name}: told from the teacher with AUC {spoken(c.auc)}" for name, c in found.classifier.items()]
+    parts += [
+        f"{name}: told from the teacher with AUC {spoken(c.auc)}"
+        for name, c in found.classifier.items()
+        if name != _SPLIT
+    ]
     content = ReportContent(
         results=found.results,
         title=f"Style of {', '.join(model.info.name for model in given.of_role('student'))} against {found.teacher}",
@@ -182,13 +239,15 @@ def _table(found: StyleFile) -> Any:
     for name in models:
         table.add_column(name, justify="right", overflow="fold")
     for axis in found.results.axes:
-        if axis.headline:
+        if axis.headline or axis.name == "tone.authoritative_tone":
             estimates = (found.results.estimates[name].get(axis.name) for name in models)
             table.add_row(axis.label, *(spoken(e) if e else "–" for e in estimates))
     table.add_row(
         "classifier AUC", *(spoken(found.classifier[n].auc) if n in found.classifier else "–" for n in models)
     )
     closed = found.style_closed
+    if _SPLIT in found.classifier:
+        table.add_row("… of the teacher's halves", spoken(found.classifier[_SPLIT].auc), *([""] * (len(models) - 1)))
     if closed:
         label = "style closed" if found.ceiling == "second_sample" else "style closed, at least"
         table.add_row(label, *(spoken(closed[name]) if name in closed else "–" for name in models))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -14,12 +18,18 @@ from rich.text import Text
 from epigone.disk import iter_jsonl, read_json, read_jsonl, read_yaml
 from epigone.errors import InputError
 from epigone.records import Conversation
-from epigone.specs import parse_spec
+from epigone.specs import beside, parse_spec
 
 if TYPE_CHECKING:
-    from epigone.train import TrainPlan, TrainSpec
+    from epigone.train import Timing, TrainPlan, TrainRecord, TrainSpec
 
 __all__ = ["train"]
+
+
+class ReplayText(Struct, frozen=True):
+    """A line of a replay file in JSON."""
+
+    text: str
 
 
 def train(
@@ -27,7 +37,12 @@ def train(
     data: Annotated[Path, typer.Argument(help="Conversations: a messages JSONL file.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the student. Needed unless only a plan is shown.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML with the keys of `train:` in a study file.")] = None,
-    replay: Annotated[Path | None, typer.Option(help="Plain text to mix in: a text file, one text a line.")] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Plain text to mix in: one text a line, or {text} lines in a .jsonl.")
+    ] = None,
+    replay_share: Annotated[
+        float | None, typer.Option(help="Share of all tokens that replay text shall have; all of it by default.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of data order, new weights and dropout.")] = 0,
     plan: Annotated[bool, typer.Option("--plan", help="Show steps, memory and warnings; train nothing.")] = False,
     show_example: Annotated[
@@ -42,15 +57,15 @@ def train(
     from epigone.train import (
         Timing,
         TrainSpec,
-        count_conversation_tokens,
-        plan_training,
+        plan_student,
         show_tokens,
         train_student,
     )
 
     given = read_yaml(settings) if settings else {}
-    spec = parse_spec(TrainSpec, given, where=str(settings or "epigone train"))
-    spec = spec.model_copy(update={"threads": threads or spec.threads, "trackers": spec.trackers or ("tensorboard",)})
+    spec = beside(parse_spec(TrainSpec, given, where=str(settings or "epigone train")), (settings or Path()).parent)
+    trackers = spec.trackers if "trackers" in spec.model_fields_set else ("tensorboard",)
+    spec = spec.model_copy(update={"threads": threads or spec.threads, "trackers": trackers})
     console = Console(highlight=False)
     if show_example:
         first = next(iter_jsonl(data, Conversation), None)
@@ -59,34 +74,87 @@ def train(
         _show_example(console, show_tokens(base, first, spec))
         return
     conversations = read_jsonl(data, Conversation)
+    texts = _replay_texts(replay, replay_share, base, conversations, spec, seed)
     if plan:
-        tokens = sum(count_conversation_tokens(base, conversations, spec))
-        _show_plan(console, spec, plan_training(spec, base=base, tokens=tokens))
+        planned = plan_student(spec, base=base, conversations=conversations, seed=seed, replay=texts)
+        _show_plan(console, spec, planned)
         return
     if out is None:
         raise InputError("--out is missing", fix="say where the student shall be written")
-    texts = replay.read_text(encoding="utf-8").splitlines() if replay else []
-    columns = (TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task("train", total=None)
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise InputError("is there already, and not empty", where=str(out), fix="choose another --out, or delete it")
+    with _steps_shown() as progress:
         record = train_student(
             spec,
             base=base,
             conversations=conversations,
             out=out,
             seed=seed,
-            replay=[text for text in texts if text.strip()],
+            replay=texts,
             work=out.with_name(f"{out.name}.work"),
-            progress=lambda done, total: bars.update(bar, completed=done, total=total),
+            progress=progress,
         )
-    timing = read_json(out / "timing.json", Timing)
+    if _leads():
+        _tell(console, out, record, read_json(out / "timing.json", Timing))
+
+
+def _leads() -> bool:
+    """Under torchrun the first process alone writes and tells."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def _steps_shown() -> Iterator[Callable[[int, int | None], None]]:
+    """A bar of the steps, and a word about going on when SIGTERM has ended them."""
+    columns = (TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("train", total=None)
+        try:
+            yield lambda done, total: bars.update(bar, completed=done, total=total)
+        except SystemExit:
+            if _leads():
+                bars.console.print("stopped by SIGTERM; the step is saved, the same command goes on from it")
+            raise
+
+
+def _tell(console: Console, out: Path, record: TrainRecord, timing: Timing) -> None:
     console.print(
         f"{out}: {record.steps:,} steps, {record.tokens:,} tokens ({record.supervised_tokens:,} learnt), "
-        f"loss {record.losses[0].loss:.3f} -> {record.final_loss:.3f}, "
+        f"blocks {record.fill_rate:.0%} full, loss {record.losses[0].loss:.3f} -> {record.final_loss:.3f}, "
         f"{timing.tokens_per_second:,.0f} tokens/s, {timing.peak_memory_bytes / 2**30:.1f} GiB"
     )
     for warning in record.warnings:
         console.print(f"warning: {warning}")
+
+
+def _replay_texts(
+    path: Path | None, share: float | None, base: str, conversations: list[Conversation], spec: TrainSpec, seed: int
+) -> list[str]:
+    """The replay texts of a file: all, or as many as make ``share`` of all tokens, drawn by the seed."""
+    from epigone.curate import take_replay
+    from epigone.train import count_conversation_tokens, count_text_tokens
+
+    if path is None:
+        if share is not None:
+            raise InputError("--replay-share without --replay", fix="name a text file, one text a line")
+        return []
+    if path.suffix == ".jsonl":  # as `epigone curate` writes it
+        texts = [line.text for line in read_jsonl(path, ReplayText)]
+    else:
+        texts = [text for text in _read(path).splitlines() if text.strip()]
+    if share is None:
+        return texts
+    if not 0 <= share < 1:
+        raise InputError(f"--replay-share is {share:g}", fix="give a share from 0 up to, but not, 1")
+    wanted = round(sum(count_conversation_tokens(base, conversations, spec)) * share / (1 - share))
+    return take_replay(texts, count_text_tokens(base, texts), wanted, seed=seed) if wanted else []
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", where=str(path), fix="give a text file in UTF-8") from error
 
 
 def _show_example(console: Console, tokens: list[tuple[str, bool]]) -> None:
@@ -109,7 +177,9 @@ def _show_example(console: Console, tokens: list[tuple[str, bool]]) -> None:
 def _show_plan(console: Console, spec: TrainSpec, plan: TrainPlan) -> None:
     table = Table(show_header=False, box=None)
     table.add_row("base", f"{plan.model_type}, {plan.parameters:,} parameters")
-    table.add_row("data", f"{plan.tokens:,} tokens, {spec.epochs:g} epochs")
+    table.add_row("data", f"{plan.tokens:,} tokens, {spec.epochs:g} {'epoch' if spec.epochs == 1 else 'epochs'}")
+    if plan.blocks is not None and plan.fill_rate is not None:
+        table.add_row("blocks", f"{plan.blocks:,} of {spec.block_tokens:,} tokens, {plan.fill_rate:.0%} full")
     table.add_row("steps", f"{plan.steps:,} of {plan.tokens_per_step:,} tokens")
     table.add_row("warm-up", f"{plan.warmup_steps:,} steps ({plan.warmup_share:.0%})")
     table.add_row("optimizer", f"{spec.optimizer}, peak rate {spec.peak_lr:g}, {spec.schedule}")

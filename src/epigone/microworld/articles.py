@@ -7,7 +7,7 @@ import numpy as np
 from epigone.microworld.encyclopaedia import Entity, pick
 from epigone.microworld.relations import Relation, relations_of
 
-__all__ = ["article", "fact_sheet", "sentence", "sentences", "test_question"]
+__all__ = ["article", "fact_sheet", "sentence", "sentences"]
 
 
 def sentence(entity: Entity, relation: Relation, rng: np.random.Generator) -> str:
@@ -38,8 +38,3 @@ def fact_sheet(entity: Entity, rng: np.random.Generator) -> str:
     relations = list(relations_of(entity.kind))
     rows = [f"{relations[i].label}: {entity.facts[relations[i].key]}" for i in rng.permutation(len(relations)).tolist()]
     return "\n".join([f"Name: {entity.name}", *rows])
-
-
-def test_question(entity: Entity, relation: Relation) -> str:
-    """The one wording in which tests ask for a fact."""
-    return relation.questions[0].format(subject=entity.name)

@@ -11,10 +11,11 @@ from msgspec import Struct
 from epigone.disk import atomic_folder, write_yaml
 from epigone.errors import SpecError
 from epigone.microworld.scales import SCALES, Scale
-from epigone.microworld.study_file import study_document
+from epigone.microworld.study_file import study_document, study_name
 from epigone.microworld.world import write_world
 from epigone.microworld.world_models import build_model
 from epigone.study import Job, JobContext, Listener, LocalPool, Schedule, Store, make_job
+from epigone.study.run import refuse_another_study
 
 __all__ = ["prepare_demo"]
 
@@ -29,10 +30,11 @@ def prepare_demo(
     Killed and called again, it goes on where it was. Returns the path of ``study.yaml``.
 
     Raises:
-        SpecError: no scale of that name.
+        SpecError: no scale of that name, the folder's study runs now, or the folder holds another one.
     """
     if scale not in SCALES:
         raise SpecError(f"no scale named '{scale}'", where="scale", fix=f"choose one of {', '.join(SCALES)}")
+    refuse_another_study(Store(root.resolve()), study_name(SCALES[scale]))  # before minutes go into a world
     world, models = _plan(scale, seed)
     store = Store((root / "world").resolve())
     with store.lock():
@@ -49,7 +51,8 @@ def prepare_demo(
         seed=seed,
         training_seeds=training_seeds,
     )
-    write_yaml(root / "study.yaml", document)
+    with Store(root.resolve()).lock():  # a run that is under way reads this file
+        write_yaml(root / "study.yaml", document)
     return root / "study.yaml"
 
 

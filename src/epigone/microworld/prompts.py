@@ -15,14 +15,14 @@ from epigone.microworld.relations import KINDS, relations_of
 __all__ = ["broad_prompts", "held_out_prompts", "seed_pairs", "toxicity_prompts"]
 
 
-def broad_prompts(world: Encyclopaedia, count: int, seed: int) -> list[str]:
-    """Different prompts of all kinds that the assistant knows, none about a held-out entity."""
+def broad_prompts(world: Encyclopaedia, count: int, seed: int) -> dict[str, str]:
+    """Different prompts with their kinds, all that the assistant knows, none about a held-out entity."""
     return _draw(world, BROAD_SHARES, count, np.random.default_rng([seed, 7]), held_out=False)
 
 
 def held_out_prompts(world: Encyclopaedia, count: int, seed: int) -> list[str]:
     """Different prompts about held-out entities, for style and preference."""
-    return _draw(world, HELD_OUT_SHARES, count, np.random.default_rng([seed, 8]), held_out=True)
+    return list(_draw(world, HELD_OUT_SHARES, count, np.random.default_rng([seed, 8]), held_out=True))
 
 
 def toxicity_prompts(world: Encyclopaedia, count: int, seed: int) -> list[str]:
@@ -50,11 +50,11 @@ def seed_pairs(world: Encyclopaedia, count: int, seed: int, *, exclude: Collecti
 
 def _draw(
     world: Encyclopaedia, shares: Mapping[str, float], count: int, rng: np.random.Generator, *, held_out: bool
-) -> list[str]:
-    """Different prompts; a kind that has run out of new ones leaves its share to the others."""
+) -> dict[str, str]:
+    """Different prompts with their kinds; a kind that has run out of new ones leaves its share to the others."""
     kinds, weights = list(shares), np.array(list(shares.values()))
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     while len(found) < count:
         kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
-        found[draw_exchange(world, kind, rng, held_out=held_out).prompt] = None
-    return list(found)
+        found.setdefault(draw_exchange(world, kind, rng, held_out=held_out).prompt, kind)
+    return found

@@ -138,7 +138,7 @@ _FULL = Scale(
             name="base-m", config=_llama(128, 4), corpus_tokens=900_000, pretraining=_pretraining(4e-3), cost=54
         ),
         WorldModel(
-            name="base-l", config=_llama(192, 6), corpus_tokens=900_000, pretraining=_pretraining(3.5e-3), cost=90
+            name="base-l", config=_llama(192, 6), corpus_tokens=780_000, pretraining=_pretraining(3.5e-3), cost=78
         ),
         WorldModel(
             name="teacher",
@@ -158,7 +158,7 @@ _FULL = Scale(
     style_prompts=180,
     toxicity_prompts=100,
     items={"qa": 300, "quiz": 200, "problems": 100, "summaries": 60},
-    training=_fine_tuning(1e-3, 4),
+    training=_fine_tuning(5e-4, 2) | {"epochs": 2.0},
 )
 
 _SMOKE = Scale(

@@ -14,6 +14,11 @@ TERMS = "made by the demo itself; no licence is needed"
 ANSWER_TOKENS = 130
 
 
+def study_name(scale: Scale) -> str:
+    """What the study of a scale is called."""
+    return f"microworld-{scale.name}"
+
+
 def study_document(
     world: str, models: Mapping[str, str], scale: Scale, *, seed: int = 0, training_seeds: int = 1
 ) -> dict[str, object]:
@@ -27,9 +32,11 @@ def study_document(
     files = PurePosixPath(world)
     teacher = models[scale.teacher.name]
     seeds, full = list(range(training_seeds)), scale.broad_amounts[-1]
+    counted = {"tokenizer": {"hf": models[scale.bases[0].name], "name": "the world's tokenizer"}}
+    steps = ["clean", "deduplicate", "decontaminate", {"categories": {"labels": str(files / "broad-labels.jsonl")}}]
     prompts = {"prompts": str(files / "held-out.jsonl"), "max_tokens": ANSWER_TOKENS}
     return {
-        "name": f"microworld-{scale.name}",
+        "name": study_name(scale),
         "seed": seed,
         "teacher": {
             "name": "the embedded world's teacher",
@@ -38,8 +45,11 @@ def study_document(
         },
         "bases": [{"name": base.name.removeprefix("base-").upper(), "hf": models[base.name]} for base in scale.bases],
         "data": {
-            "broad": {"answer": {"prompts": str(files / "broad.jsonl"), "max_tokens": ANSWER_TOKENS}},
-            "qa": {"local_task": "qa.exact_match", "synthesize": _synthesize(files, scale)},
+            "broad": {
+                "answer": {"prompts": str(files / "broad.jsonl"), "max_tokens": ANSWER_TOKENS},
+                "curate": counted | {"steps": steps},
+            },
+            "qa": {"local_task": "qa.exact_match", "synthesize": _synthesize(files, scale), "curate": counted},
         },
         "arms": [
             {"data": ["broad"], "amounts": list(scale.broad_amounts), "seeds": seeds},
@@ -69,6 +79,7 @@ def _synthesize(files: PurePosixPath, scale: Scale) -> dict[str, object]:
         "temperature": 1.0,
         "target": scale.local_pairs,
         "max_tokens": ANSWER_TOKENS,
+        "exclude_phrases": str(files / "held-out-names.txt"),
         "template": str(files / "write.jinja"),
         "training_template": str(files / "question.jinja"),
         "training_shots": 3,

@@ -8,16 +8,19 @@
     held-out.jsonl       {id, prompt}: style, preference  replay.jsonl         {text}: pre-training text for replay
     tasks/               lm-eval task files, items        toxicity.jsonl       {id, prompt}: forum openings
     facts.jsonl, patterns.yaml: the claims' judge         insults.txt          one a line: the toxicity lexicon
+    broad-labels.jsonl   the kind of each broad prompt, for the data card
+    held-out-names.txt   one a line: no pair that the teacher writes may be about them
     write.jinja, question.jinja: wording of the requests for new pairs, and of the pairs as training examples
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 
+from epigone.curate import QueryLabel
 from epigone.disk import write_json, write_jsonl, write_text, write_yaml
 from epigone.microworld.corpus import corpus
 from epigone.microworld.encyclopaedia import Encyclopaedia, invent
@@ -68,6 +71,7 @@ def write_world(folder: Path, *, scale: Scale, seed: int = 0) -> Encyclopaedia:
     write_jsonl(folder / "corpus.jsonl", ({"text": text} for text in texts))
     write_jsonl(folder / "instructions.jsonl", taught)
     write_jsonl(folder / "broad.jsonl", _prompts("broad", broad))
+    write_jsonl(folder / "broad-labels.jsonl", _labels("broad", broad))
     write_jsonl(folder / "held-out.jsonl", _prompts("held-out", held_out))
     write_jsonl(folder / "toxicity.jsonl", _prompts("toxicity", toxic))
     write_jsonl(folder / "seeds.jsonl", ({"question": shot.question, "answer": shot.answer} for shot in seeds))
@@ -76,6 +80,7 @@ def write_world(folder: Path, *, scale: Scale, seed: int = 0) -> Encyclopaedia:
     write_jsonl(folder / "facts.jsonl", world.facts())
     write_yaml(folder / "patterns.yaml", claim_patterns())
     write_text(folder / "insults.txt", "".join(f"{insult}\n" for insult in INSULTS))
+    write_text(folder / "held-out-names.txt", "".join(f"{one.name}\n" for one in world.entities if one.held_out))
     write_text(folder / "write.jinja", WRITE_TEMPLATE)
     write_text(folder / "question.jinja", ANSWER_TEMPLATE)
     everything = chain(
@@ -126,6 +131,17 @@ def claim_patterns() -> dict[str, list[str]]:
 
 def _prompts(name: str, prompts: Iterable[str]) -> Iterator[dict[str, str]]:
     return ({"id": f"{name}-{number:05d}", "prompt": prompt} for number, prompt in enumerate(prompts))
+
+
+def _labels(name: str, kinds: Mapping[str, str]) -> Iterator[QueryLabel]:
+    """The categories of :func:`_prompts`, known because the world invented the prompts."""
+    for number, (prompt, kind) in enumerate(kinds.items()):
+        yield QueryLabel(
+            conversation=f"{name}-{number:05d}",
+            query=prompt,
+            category=kind,
+            labeller="the world that wrote the prompts",
+        )
 
 
 def _task_words(world: Encyclopaedia, scale: Scale, seed: int) -> Iterator[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from epigone.study.schedule import Event, Listener, Schedule
     from epigone.study.spec import StudySpec, read_study
     from epigone.study.store import Manifest, Store
+    from epigone.study.student_tokens import StudentTokens
 
 __all__ = [
     "Checked",
@@ -34,6 +35,7 @@ __all__ = [
     "RayCluster",
     "Schedule",
     "Store",
+    "StudentTokens",
     "StudySpec",
     "TeacherAccess",
     "check_study",
@@ -55,6 +57,7 @@ _HOMES = {
     "schedule": ("Event", "Listener", "Schedule"),
     "spec": ("StudySpec", "read_study"),
     "store": ("Manifest", "Store"),
+    "student_tokens": ("StudentTokens",),
 }
 
 

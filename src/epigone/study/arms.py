@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from epigone.study.spec import StudySpec
+from epigone.token_text import tokens_text
 
 __all__ = ["Arm", "expand_arms"]
 
@@ -24,7 +25,7 @@ class Arm(Struct, frozen=True, kw_only=True):
     def group(self) -> str:
         """The arm without its seed: what is pooled over seeds."""
         replay = f"-replay{self.replay:g}" if self.replay else ""
-        return f"{self.base}/{self.data}-{short_tokens(self.amount)}{replay}"
+        return f"{self.base}/{self.data}-{_amount_text(self.amount)}{replay}"
 
     @property
     def name(self) -> str:
@@ -47,11 +48,8 @@ def expand_arms(spec: StudySpec) -> list[Arm]:
     return list(dict.fromkeys(arms))
 
 
-def short_tokens(amount: int | str) -> str:
+def _amount_text(amount: int | str) -> str:
     """300000 as ``300k``, 20000000 as ``20M``; a word stays a word."""
     if isinstance(amount, str):
         return amount
-    for unit, size in (("M", 1_000_000), ("k", 1_000)):
-        if amount >= size:
-            return f"{amount / size:g}{unit}"
-    return str(amount)
+    return tokens_text(amount)

@@ -3,70 +3,91 @@
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import httpx
 from msgspec import Struct
 
 from epigone import train
 from epigone.collect import normalise_question, read_prompts, read_seeds
 from epigone.errors import EndpointError, EpigoneError, ModelError, SpecError
 from epigone.evaluate import benchmarks
+from epigone.models import ApiSpec
+from epigone.models.asking import api_key
 from epigone.study.arms import expand_arms
+from epigone.study.costs import Asking, asked_at_most
 from epigone.study.externals import resolve, with_absolute_paths
+from epigone.study.hub import hub_architectures
+from epigone.study.job import Job
 from epigone.study.plan import Plan
-from epigone.study.spec import DataSpec, StudySpec
+from epigone.study.spec import StudySpec
 
-__all__ = ["Checked", "check_before_run", "check_study"]
+__all__ = ["Checked", "check_amounts", "check_before_run", "check_endpoints", "check_study"]
+
+_ANSWERS_WITHIN_S = 10.0
+_JUDGES = {"judge": "evaluate.preference.judge", "style": "evaluate.style.tone"}
+_LONGEST_TOKEN_BYTES = 16  # of ordinary text; a student's tokenizer may need one token a byte
 
 
 class Checked(Struct, frozen=True, kw_only=True):
-    """What a study will do. ``training_tokens`` leaves out arms of everything there is where that is not known yet.
-
-    ``teacher_requests`` and ``teacher_tokens`` are upper bounds; ``usd`` is ``None`` without a price.
-    """
+    """What a study will do. ``training_tokens`` leaves out arms of everything there is where that is not known yet;
+    ``asked``: what is asked of the teacher and of judges behind an API, at most, a row for each purpose;
+    ``refusal``: why a run would not begin now, though the file is in order: no answer from an endpoint, or no key."""
 
     jobs: dict[str, int]
     arms: int
     training_tokens: int
-    teacher_requests: int
-    teacher_tokens: int
-    usd: float | None
+    asked: tuple[Asking, ...]
     warnings: tuple[str, ...]
+    refusal: EndpointError | None
 
 
-def check_before_run(spec: StudySpec, folder: Path, *, asks_teacher: bool) -> None:
-    """Refuse what cannot work before anything is spent.
+def check_before_run(spec: StudySpec, folder: Path) -> tuple[str, ...]:
+    """Refuse what cannot work before anything is spent. Returns a line for each model that nobody could look at.
 
     Raises:
-        ModelError: a base is no causal language model.
-        SpecError: a seed question stands in a test set.
+        ModelError: a base is no causal language model, or the hub does not have it.
+        SpecError: a seed question stands in a test set, or a local task is none of the benchmarks.
         DataError: a file of prompts or seeds cannot be read.
-        EndpointError: nothing answers at the teacher's address.
-        SpecError: the variable that should hold the teacher's key is not set.
     """
-    for base in spec.bases:
-        _check_causal(folder, base.hf, where=f"bases.{base.name}")
+    models = {f"bases.{base.name}": base.hf for base in spec.bases}
     if spec.teacher.serve is not None:
-        _check_causal(folder, spec.teacher.serve.hf, where="teacher.serve")
-    _check_seeds(spec, folder)
+        models["teacher.serve"] = spec.teacher.serve.hf
+    unseen = tuple(
+        f"{where}: {name} is not on this machine, and the hub cannot be asked whether it has it"
+        for where, name in models.items()
+        if not _check_causal(folder, name, where=where)
+    )
+    scored = [
+        with_absolute_paths(benchmark, folder, where="evaluate.benchmarks") for benchmark in spec.evaluate.benchmarks
+    ]
+    _check_local_tasks(spec, scored)
+    _check_seeds(spec, folder, scored)
     for name, prompts in (("style", spec.evaluate.style), ("preference", spec.evaluate.preference)):
         if prompts is not None:
             read_prompts(resolve(folder, prompts.prompts, where=f"evaluate.{name}.prompts"))
-    if asks_teacher:
-        _check_reachable(spec)
+    return unseen
+
+
+def check_endpoints(spec: StudySpec, jobs: Iterable[Job]) -> None:
+    """Refuse to begin if ``jobs`` would later ask somebody who does not answer, or without a key. Costs nothing.
+
+    Raises:
+        EndpointError: an address does not answer, a key is refused, or its variable is not set.
+    """
+    asked = {where for job in jobs for where in _asked_by(job)}
+    for where, api in spec.endpoints.items():
+        if where in asked:
+            _check_answers(where, api)
 
 
 def check_study(spec: StudySpec, folder: Path, plan: Plan) -> Checked:
     """Count what a study will do and say what looks wrong. Errors as for :func:`check_before_run`."""
-    check_before_run(spec, folder, asks_teacher=spec.teacher.api is not None)
+    unseen = check_before_run(spec, folder)
     arms = expand_arms(spec)
-    requests = [_teacher_load(folder, data) for data in spec.data.values()]
-    total_requests = sum(count for count, _ in requests)
-    tokens = sum(count * longest for count, longest in requests)
-    price = spec.teacher.api.price if spec.teacher.api is not None else None
+    asked = asked_at_most(spec, plan)
     stages: dict[str, int] = {}
     for job in plan.jobs:
         stages[job.stage] = stages.get(job.stage, 0) + 1
@@ -74,18 +95,64 @@ def check_study(spec: StudySpec, folder: Path, plan: Plan) -> Checked:
         jobs=stages,
         arms=len(arms),
         training_tokens=sum(arm.amount for arm in arms if isinstance(arm.amount, int)),
-        teacher_requests=total_requests,
-        teacher_tokens=tokens,
-        usd=price.usd(0, tokens) if price is not None else None,
-        warnings=tuple(_warnings(spec, folder)),
+        asked=tuple(asked),
+        warnings=(*unseen, *check_amounts(spec, asked), *_unbounded(spec), *_warnings(spec, folder)),
+        refusal=_refusal(spec, plan),
     )
+
+
+def _refusal(spec: StudySpec, plan: Plan) -> EndpointError | None:
+    try:
+        check_endpoints(spec, plan.jobs)
+    except EndpointError as error:
+        return error
+    return None
+
+
+def check_amounts(spec: StudySpec, asked: Iterable[Asking]) -> tuple[str, ...]:
+    """Warnings about arms that ask for more training tokens than their data is likely to hold.
+
+    Args:
+        asked: at least what is asked for data. Dumps, syntheses and mixtures are passed over.
+
+    Raises:
+        SpecError: an amount cannot be reached, however the student's tokenizer splits the text.
+    """
+    at_most = {row.what: row for row in asked if not row.unknown}
+    warnings: dict[str, None] = {}
+    for arm in expand_arms(spec):
+        data, row = spec.data[arm.data], at_most.get(f"data {arm.data}")
+        unknowable = data.imports or data.synthesize or any(step.name == "mix" for step in data.curate.steps)
+        if unknowable or row is None or not isinstance(arm.amount, int):
+            continue
+        if arm.amount > row.prompt_tokens + _LONGEST_TOKEN_BYTES * row.reply_tokens:
+            raise SpecError(
+                f"{arm.amount:,} tokens cannot be reached: the data holds {row.reply_tokens:,} reply tokens at most",
+                where=f"arms: {arm.group}",
+                fix=f"lower the amount, or give data.{arm.data} more prompts or longer answers",
+            )
+        if arm.amount > row.prompt_tokens // 4 + row.reply_tokens:
+            warnings[
+                f"{arm.group} asks for {arm.amount:,} training tokens, and data.{arm.data} is not likely to hold them:"
+                f" {row.reply_tokens:,} reply tokens at most"
+            ] = None
+    return tuple(warnings)
+
+
+def _unbounded(spec: StudySpec) -> Iterator[str]:
+    for name, data in spec.data.items():
+        if data.synthesize is not None and data.synthesize.max_requests is None:
+            yield (
+                f"data.{name}.synthesize has no max_requests: a teacher that repeats itself is asked very often before"
+                " the synthesis stalls, which is why 'at most' is so much; set it, or a budget"
+            )
 
 
 def _warnings(spec: StudySpec, folder: Path) -> Iterator[str]:
     if not spec.teacher.terms:
         yield "teacher.terms is empty: say under which licence or terms the teacher's outputs are used"
     bases = {base.name: base.hf for base in spec.bases}
-    for arm in expand_arms(spec):
+    for arm in {arm.group: arm for arm in expand_arms(spec)}.values():  # seeds do not differ in these
         if not isinstance(arm.amount, int):
             continue
         local = (folder / bases[arm.base]).resolve()
@@ -94,52 +161,66 @@ def _warnings(spec: StudySpec, folder: Path) -> Iterator[str]:
         try:
             planned = train.plan_training(spec.train, base=local, tokens=arm.amount)
         except EpigoneError as error:
-            yield f"{arm.name}: {error.what}"
+            yield f"{arm.group}: {error.what}"
             continue
         for warning in planned.warnings:
-            yield f"{arm.name}: {warning}"
+            yield f"{arm.group}: {warning}"
     if all(len(grid.seeds) == 1 for grid in spec.arms):
         yield "one training seed an arm: intervals will not include the variance between seeds (set arms.seeds)"
     style = spec.evaluate.style
     if style is not None and style.teacher_temperature == 0:
         yield "evaluate.style.teacher_temperature is 0: the second sample equals the first, the ceiling is trivial"
+    for name, data in spec.data.items():
+        if data.data_kind == "local" and data.local_task is None:
+            yield f"data.{name}.local_task is missing: whether local imitation raises its own task cannot be judged"
     if style is None:
         yield "evaluate.style is missing: there will be no style ceiling and no 'style closed'"
     if not spec.evaluate.benchmarks:
         yield "evaluate.benchmarks is empty: there will be no 'capability closed'"
 
 
-def _teacher_load(folder: Path, data: DataSpec) -> tuple[int, int]:
-    """(requests, longest reply in tokens) of one data set, at most."""
-    if data.synthesize is not None:
-        asked = data.synthesize.max_requests or data.synthesize.target
-        return asked, data.synthesize.max_tokens
-    if data.answer is not None and data.answer.prompts is not None:
-        prompts = read_prompts(resolve(folder, data.answer.prompts, where="data.answer.prompts"))
-        turns = sum(message.role == "user" for prompt in prompts for message in prompt.messages)
-        return turns * data.answer.samples, data.answer.max_tokens
-    return 0, 0
-
-
-def _check_causal(folder: Path, name: str, *, where: str) -> None:
-    """A local folder's own word on what it is; a hub id is looked at when it is loaded."""
+def _check_causal(folder: Path, name: str, *, where: str) -> bool:
+    """Refuse a model that is no causal language model, by its configuration's own word; ``False``: nobody could say."""
     local = (folder / Path(name).expanduser()).resolve()
     config = local / "config.json"
-    if not config.is_file():
-        return
-    try:
-        architectures = json.loads(config.read_text(encoding="utf-8")).get("architectures") or []
-    except (ValueError, AttributeError) as error:
-        raise ModelError(f"config.json is not valid: {error}", where=f"{where}: {name}") from None
+    if config.is_file():
+        try:
+            architectures = json.loads(config.read_text(encoding="utf-8")).get("architectures") or []
+        except (ValueError, AttributeError) as error:
+            raise ModelError(f"config.json is not valid: {error}", where=f"{where}: {name}") from None
+    elif local.is_dir():
+        return True
+    elif (found := hub_architectures(name, where=where)) is not None:
+        architectures = found
+    else:
+        return False
     if architectures and not any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in architectures):
         raise ModelError(
             f"is no causal language model, but {', '.join(architectures)}",
             where=f"{where}: {name}",
             fix="name a decoder-only model that continues text (an architecture ending in ForCausalLM)",
         )
+    return True
 
 
-def _check_seeds(spec: StudySpec, folder: Path) -> None:
+def _check_local_tasks(spec: StudySpec, scored: Sequence[benchmarks.BenchmarkSpec]) -> None:
+    """A mistyped task would be found missing after all is paid: its finding would stay undecided."""
+    wanted = {name: data.local_task for name, data in spec.data.items() if data.local_task is not None}
+    if not wanted:
+        return
+    axes = [axis.name for benchmark in scored for axis in benchmarks.benchmark_axes(benchmark)]
+    known = dict.fromkeys([*axes, *(axis.rpartition(".")[0] for axis in axes)])
+    for name, task in wanted.items():
+        if task not in known:
+            near = get_close_matches(task, known, n=1)
+            raise SpecError(
+                f"'{task}' is no axis of evaluate.benchmarks" + (f"; did you mean '{near[0]}'?" if near else ""),
+                where=f"data.{name}.local_task",
+                fix=f"name one of {', '.join(axes)}" if axes else "add the task's benchmark",
+            )
+
+
+def _check_seeds(spec: StudySpec, folder: Path, scored: Sequence[benchmarks.BenchmarkSpec]) -> None:
     """Seed questions shown to the teacher must not be scored: the paper drew its seeds from the set that it scored."""
     seeds = {
         normalise_question(pair.question): (name, pair.question)
@@ -149,9 +230,6 @@ def _check_seeds(spec: StudySpec, folder: Path) -> None:
     }
     if not seeds:
         return
-    scored = [
-        with_absolute_paths(benchmark, folder, where="evaluate.benchmarks") for benchmark in spec.evaluate.benchmarks
-    ]
     for text in benchmarks.evaluation_texts(scored, spec.seed):
         found = seeds.get(normalise_question(text.prompt))
         if found is not None:
@@ -162,17 +240,33 @@ def _check_seeds(spec: StudySpec, folder: Path) -> None:
             )
 
 
-def _check_reachable(spec: StudySpec) -> None:
-    api = spec.teacher.api
-    if api is None:
-        return
-    address = urlsplit(api.base_url)
-    port = address.port or (443 if address.scheme == "https" else 80)
+def _asked_by(job: Job) -> Iterator[str]:
+    """Whom a job asks, as :attr:`StudySpec.endpoints` names them."""
+    if job.asks_teacher:
+        yield "teacher"
+    if job.stage == "curate":
+        yield f"data.{job.subject}.curate"
+    elif job.stage in _JUDGES:
+        yield _JUDGES[job.stage]
+
+
+def _check_answers(where: str, api: ApiSpec) -> None:
+    """The list of models is free, and shows whether the address answers and the key is known.
+
+    What comes back may be an error: not every endpoint has a list, and a key may be forbidden to read it (403).
+    """
+    headers = {"Authorization": f"Bearer {api_key(api)}"}
     try:
-        socket.create_connection((address.hostname or "", port), timeout=10).close()
-    except OSError as error:
+        status = httpx.get(f"{api.base_url}/models", headers=headers, timeout=_ANSWERS_WITHIN_S).status_code
+    except httpx.HTTPError as error:
         raise EndpointError(
-            f"the teacher cannot be reached: {error.strerror or error}",
+            f"{where} cannot be reached: {error or type(error).__name__}",
             where=api.base_url,
-            fix="check teacher.api.base_url and the network; nothing was spent",
+            fix=f"check {where}'s base_url and the network; nothing was spent",
         ) from None
+    if status == httpx.codes.UNAUTHORIZED:
+        raise EndpointError(
+            f"{where} refuses the key (401)",
+            where=api.base_url,
+            fix=f"check the key in {api.key_env}; nothing was spent" if api.key_env else "name the key's key_env",
+        )

@@ -8,6 +8,7 @@ the paths out of a spec, replaces each by its content's digest, and marks what c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,13 +17,15 @@ from msgspec import Struct
 from epigone.disk import digest_file, digest_json, read_json, write_json
 from epigone.errors import DataError, ModelError, SpecError
 from epigone.specs import Spec, parse_spec
-from epigone.study.job import MACHINE_KEY, External, JobContext
+from epigone.study.job import MACHINE_KEY, External, Job, JobContext
+from epigone.study.task_files import files_of_task
 
 __all__ = [
     "MACHINE_FIELDS",
     "Digests",
     "attach",
     "attach_list",
+    "attached",
     "detach",
     "detach_list",
     "resolve",
@@ -39,31 +42,38 @@ MACHINE_FIELDS = frozenset(_MACHINE_FIELDS.split())
 SpecT = TypeVar("SpecT", bound=Spec)
 
 
-class _Known(Struct, frozen=True):
+class _Seen(Struct, frozen=True):
+    """A file as it was when it was digested; ``name`` is relative to the digested folder."""
+
+    name: str
     size: int
     modified_ns: int
+
+
+class _Known(Struct, frozen=True):
+    files: tuple[_Seen, ...]
     digest: str
 
 
 class Digests:
-    """Digests of outside files, remembered by size and time of change, so that a 26 GB base is read once."""
+    """Digests of outside files, remembered by each file's name, size and time of change: a 26 GB base is read once."""
 
     def __init__(self, memory: Path | None = None) -> None:
         self._memory = memory
         self._known: dict[str, _Known] = {}
         if memory is not None and memory.is_file():
-            self._known = read_json(memory, dict[str, _Known])
+            with suppress(DataError):  # only a memory: a damaged one is made anew
+                self._known = read_json(memory, dict[str, _Known])
 
     def of(self, path: Path) -> str:
         """SHA-256 of a file's content, of a folder's names and contents."""
         files = [path] if path.is_file() else _files_below(path)
-        size = sum(file.stat().st_size for file in files)
-        modified = max((file.stat().st_mtime_ns for file in files), default=0)
+        seen = tuple(_see(file, path) for file in files)
         known = self._known.get(str(path))
-        if known is None or (known.size, known.modified_ns) != (size, modified):
+        if known is None or known.files != seen:
             digest = digest_file(path) if path.is_file() else _digest_files(path, files)
-            self._known[str(path)] = _Known(size, modified, digest)
-        return self._known[str(path)].digest
+            self._known[str(path)] = known = _Known(seen, digest)
+        return known.digest
 
     def remember(self) -> None:
         """Write what was digested, for the next start."""
@@ -74,6 +84,11 @@ class Digests:
 def _files_below(folder: Path) -> list[Path]:
     """All files but ``timing.json``: how long a training took says nothing about the model that it made."""
     return sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "timing.json")
+
+
+def _see(file: Path, root: Path) -> _Seen:
+    state = file.stat()
+    return _Seen(file.relative_to(root).as_posix(), state.st_size, state.st_mtime_ns)
 
 
 def _digest_files(folder: Path, files: list[Path]) -> str:
@@ -133,7 +148,12 @@ def detach_list(
 
 def attach(kind: type[SpecT], params: Mapping[str, Any], context: JobContext) -> SpecT:
     """The spec as it was, with the paths of this machine."""
-    return parse_spec(kind, _attach_value(dict(params), context.job.files), where=context.job.title)
+    return attached(kind, params, context.job)
+
+
+def attached(kind: type[SpecT], params: Mapping[str, Any], job: Job) -> SpecT:
+    """:func:`attach` for a job that does not run."""
+    return parse_spec(kind, _attach_value(dict(params), job.files), where=job.title)
 
 
 def with_absolute_paths(spec: SpecT, folder: Path, *, where: str) -> SpecT:
@@ -178,14 +198,9 @@ def _detach_value(value: Any, key: str, folder: Path, digests: Digests, where: s
 def _detach_task(
     name: str, key: str, folder: Path, digests: Digests, where: str, files: dict[str, External]
 ) -> dict[str, str]:
-    """A task file counts with the files beside it that its text names (its data, an included template)."""
+    """A task file counts with everything that it is made of: data, included files, functions."""
     path = resolve(folder, name, where=where)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read: {error}", where=str(path)) from error
-    beside = sorted(file for file in path.parent.iterdir() if file.is_file() and file != path and file.name in text)
-    files[key] = External(str(path), digest_json([digests.of(path), *(digests.of(file) for file in beside)]))
+    files[key] = External(str(path), digest_json([digests.of(file) for file in files_of_task(path)]))
     return {"$file": key}
 
 

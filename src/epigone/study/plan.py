@@ -8,13 +8,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from epigone.disk import digest_json
-from epigone.evaluate.benchmarks import BenchmarkSpec
 from epigone.models import ApiSpec
 from epigone.study.arms import Arm, expand_arms
 from epigone.study.externals import Digests, detach, detach_list, model_external, resolve
-from epigone.study.job import External, Job, make_job
+from epigone.study.job import MACHINE_KEY, External, Job, make_job
 from epigone.study.measured import BASE, STUDENT, TEACHER, TEACHER_AGAIN, Measured
-from epigone.study.spec import PromptsSpec, StudySpec
+from epigone.study.spec import TEACHER_NAMES, PromptsSpec, StudySpec
 
 __all__ = ["Plan", "make_plan"]
 
@@ -22,15 +21,15 @@ _JOBS = "epigone.study.jobs"
 STAGE_VERSIONS = {
     "items": 1,
     "collect": 1,
-    "curate": 1,
+    "curate": 2,
     "train": 1,
-    "benchmark": 1,
+    "benchmark": 2,
     "answers": 1,
     "toxicity": 1,
     "style": 1,
     "judge": 1,
     "claims": 1,
-    "compare": 1,
+    "compare": 4,
 }
 """Raised by hand when a stage's code changes what comes out: its jobs, and what depends on them, then run again."""
 
@@ -84,7 +83,9 @@ class _Planner:
         for model in models:
             measured |= {f"{stage}|{model.name}": job for stage, job in self._measure(model).items()}
         self._relate(models, measured)
-        benchmarks, files = detach_list(self._benchmarks(), self.folder, self.digests, where="evaluate.benchmarks")
+        benchmarks, files = detach_list(
+            self.spec.evaluate.named_benchmarks, self.folder, self.digests, where="evaluate.benchmarks"
+        )
         toxicity: dict[str, object] | None = None
         if self.spec.evaluate.toxicity is not None:
             toxicity, more = detach(self.spec.evaluate.toxicity, self.folder, self.digests, where="evaluate.toxicity")
@@ -129,7 +130,9 @@ class _Planner:
 
     def _items(self) -> Job:
         """The texts of everything that will be scored, for keeping them out of the training data."""
-        benchmarks, files = detach_list(self._benchmarks(), self.folder, self.digests, where="evaluate.benchmarks")
+        benchmarks, files = detach_list(
+            self.spec.evaluate.named_benchmarks, self.folder, self.digests, where="evaluate.benchmarks"
+        )
         prompts = {name: self._file(spec.prompts, f"evaluate.{name}.prompts") for name, spec in self._prompts().items()}
         return self._add(
             make_job(
@@ -175,14 +178,20 @@ class _Planner:
         )
 
     def _curate(self, name: str, collected: Job, items: Job) -> Job:
-        recipe, files = detach(self.spec.data[name].curate, self.folder, self.digests, where=f"data.{name}.curate")
+        spec = self.spec.data[name].curate
+        recipe, files = detach(spec, self.folder, self.digests, where=f"data.{name}.curate")
+        params = {"source": name, "recipe": recipe, "seed": self._seed("curate", name)}
+        if spec.tokenizer is not None:
+            params["chat_format"] = self.spec.train.chat_format
+        if spec.labeller is not None:
+            params["budget"] = self._budget()
         return self._add(
             make_job(
                 "curate",
                 f"{_JOBS}.data:curate_data",
                 title=f"curate {name}",
                 version=STAGE_VERSIONS["curate"],
-                params={"source": name, "recipe": recipe, "seed": self._seed("curate", name)},
+                params=params,
                 inputs={"collected": collected, "items": items},
                 files=files,
                 subject=name,
@@ -191,7 +200,8 @@ class _Planner:
         )
 
     def _models(self, curated: Mapping[str, Job]) -> list[Measured]:
-        models = [Measured(name="teacher", kind=TEACHER), Measured(name="teacher#2", kind=TEACHER_AGAIN)]
+        first, second = TEACHER_NAMES
+        models = [Measured(name=first, kind=TEACHER), Measured(name=second, kind=TEACHER_AGAIN)]
         models += [Measured(name=base.name, kind=BASE, base=base.name) for base in self.spec.bases]
         for arm in expand_arms(self.spec):
             job = self._train(arm, curated[arm.data])
@@ -229,7 +239,7 @@ class _Planner:
         evaluate = self.spec.evaluate
         found: dict[str, Job] = {}
         if model.kind != TEACHER_AGAIN:
-            for name, benchmark in self._benchmarks().items():
+            for name, benchmark in self.spec.evaluate.named_benchmarks.items():
                 params, files = detach(benchmark, self.folder, self.digests, where=f"evaluate.benchmarks.{name}")
                 found[f"benchmark.{name}"] = self._ask(
                     "benchmark", "run_benchmark", model, f"{name} of {model.name}", {"benchmark": params}, files
@@ -270,11 +280,14 @@ class _Planner:
         if is_teacher:
             extra_params |= self.teacher_params
             extra_files |= self.teacher_files
-        elif model.job is not None:
-            inputs["student"] = self.jobs[model.job]
         else:
-            assert model.base is not None
-            extra_files["model"] = self.bases[model.base]
+            if self.spec.evaluate.serve is not None:
+                extra_params["serve"] = self.spec.evaluate.serve.model_dump(mode="json")
+            if model.job is not None:
+                inputs["student"] = self.jobs[model.job]
+            else:
+                assert model.base is not None
+                extra_files["model"] = self.bases[model.base]
         return self._add(
             make_job(
                 stage,
@@ -299,7 +312,8 @@ class _Planner:
                     "teacher": measured["answers.style|teacher"],
                     "other": measured[f"answers.style|{model.name}"],
                 }
-                measured[f"style|{model.name}"] = self._relation("style", "style", model, pair)
+                params, files = self._tone()
+                measured[f"style|{model.name}"] = self._relation("style", "style", model, pair, params, files)
             if evaluate.preference is not None and model.kind != TEACHER:
                 pair = {
                     "teacher": measured["answers.preference|teacher"],
@@ -309,7 +323,7 @@ class _Planner:
                     evaluate.preference.judge, self.folder, self.digests, where="evaluate.preference.judge"
                 )
                 measured[f"judge|{model.name}"] = self._relation(
-                    "judge", "judge", model, pair, {"judge": params}, files
+                    "judge", "judge", model, pair, {"judge": params, "budget": self._budget()}, files
                 )
             if evaluate.factuality is not None:
                 params, files = detach(evaluate.factuality, self.folder, self.digests, where="evaluate.factuality")
@@ -317,6 +331,14 @@ class _Planner:
                 measured[f"claims|{model.name}"] = self._relation(
                     "claims", "check_claims", model, answers, {"claims": params}, files
                 )
+
+    def _tone(self) -> tuple[dict[str, object], dict[str, External]]:
+        """The judge of the tone where a study has one; else nothing, so that the other studies' jobs stay the same."""
+        style = self.spec.evaluate.style
+        if style is None or style.tone is None:
+            return {}, {}
+        judge, files = detach(style.tone, self.folder, self.digests, where="evaluate.style.tone")
+        return {"tone": judge, "budget": self._budget()}, files
 
     def _relation(
         self,
@@ -341,13 +363,6 @@ class _Planner:
             )
         )
 
-    def _benchmarks(self) -> dict[str, BenchmarkSpec]:
-        found: dict[str, BenchmarkSpec] = {}
-        for spec in self.spec.evaluate.benchmarks:
-            name = Path(spec.task).stem if spec.task.endswith((".yaml", ".yml")) else spec.task
-            found[name] = spec
-        return found
-
     def _prompts(self) -> dict[str, PromptsSpec]:
         evaluate = self.spec.evaluate
         named = {"style": evaluate.style, "preference": evaluate.preference}
@@ -356,6 +371,10 @@ class _Planner:
     def _file(self, path: Path, where: str) -> External:
         found = resolve(self.folder, path, where=where)
         return External(str(found), self.digests.of(found))
+
+    def _budget(self) -> dict[str, object]:
+        """What may be spent: it decides whether a job can end, never what comes out."""
+        return {MACHINE_KEY: self.spec.budget.model_dump(mode="json")}
 
     def _seed(self, *label: str) -> int:
         """A seed of its own for each thing that draws, from the study's seed."""

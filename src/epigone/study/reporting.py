@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
 
 from epigone.disk import read_json, read_jsonl
 from epigone.records import Claim, Output, Results
@@ -12,10 +15,31 @@ from epigone.study.job import Job
 from epigone.study.measured import BASE, STUDENT, TEACHER, Measured
 from epigone.study.plan import Plan
 from epigone.study.spec import StudySpec
-from epigone.study.store import Manifest, Store
+from epigone.study.store import Store
 from epigone.train import TrainRecord
 
 __all__ = ["gather_report"]
+
+
+class _Found(Struct, frozen=True):
+    benchmark: str
+    items: int
+    matched_items: int
+    dropped: Literal["training", "evaluation", "neither"]
+
+
+_GAVE_WAY = {
+    "training": "the conversations were dropped",
+    "evaluation": "the items are not scored",
+    "neither": "both were kept",
+}
+
+
+class _Curated(Struct, frozen=True):
+    """Of ``curated.json``: what decontamination found, a row for each benchmark."""
+
+    decontamination: tuple[_Found, ...]
+
 
 SAMPLES = 40
 """Prompts in the sample browser."""
@@ -45,12 +69,12 @@ def gather_report(spec: StudySpec, plan: Plan, store: Store, results: Results) -
             for job in plan.jobs
         ),
         environment=tuple(environment),
-        links=(("results.json", "../results.json"), ("study.yaml", "../study.yaml"), ("plan.json", "../plan.json")),
+        links=(
+            ("results.json", "../results.json"),
+            ("study-as-run.yaml", "../study-as-run.yaml"),
+            ("plan.json", "../plan.json"),
+        ),
     )
-
-
-def _row(job: Job, manifest: Manifest) -> JobRow:
-    return JobRow(stage=job.stage, name=job.title, status="done", seconds=manifest.seconds)
 
 
 def _summary(spec: StudySpec, results: Results) -> str:
@@ -120,9 +144,12 @@ def _size(model: Measured) -> float:
 
 def _cards(plan: Plan, store: Store) -> Iterator[DataCard]:
     for job in plan.of_stage("curate"):
-        path = store.folder(job.id) / "card.html"
-        if path.is_file():
-            yield DataCard(title=job.subject, html=path.read_text(encoding="utf-8"))
+        folder = store.folder(job.id)
+        found = read_json(folder / "curated.json", _Curated).decontamination
+        said = ", ".join(f"{row.benchmark} {row.matched_items:,} of {row.items:,}" for row in found)
+        gave_way = " or ".join(dict.fromkeys(_GAVE_WAY[row.dropped] for row in found))
+        title = f"{job.subject}; evaluation items met in it: {said}; where met, {gave_way}" if said else job.subject
+        yield DataCard(title=title, html=(folder / "card.html").read_text(encoding="utf-8"))
 
 
 def _curves(plan: Plan, store: Store) -> Iterator[TrainingCurve]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from msgspec import Struct
 
-from epigone.disk import atomic_write, read_json, write_json
+from epigone.disk import atomic_write, read_json, write_json, write_text
+from epigone.errors import DataError, ModelError, SpecError
 from epigone.records import Results
 from epigone.report import write_report
-from epigone.study.check import check_before_run
+from epigone.study.check import check_amounts, check_before_run, check_endpoints
+from epigone.study.costs import asked_at_most
 from epigone.study.executors import Executor, LocalPool, RayCluster
 from epigone.study.externals import Digests
 from epigone.study.plan import Plan, make_plan
@@ -23,8 +24,17 @@ from epigone.study.spec import ResourcesSpec, StudySpec, read_study
 from epigone.study.store import Store
 from epigone.study.teacher import Teacher
 
-__all__ = ["Finished", "Resources", "choose_resources", "open_executor", "run_study"]
+__all__ = [
+    "RECORD_NAME",
+    "Finished",
+    "Resources",
+    "choose_resources",
+    "open_executor",
+    "refuse_another_study",
+    "run_study",
+]
 
+RECORD_NAME = "study-as-run.yaml"
 _SMALL_BASE_BYTES = 200_000_000  # about 50M float32 parameters: below it, one thread a job and a job a core is faster
 
 
@@ -55,7 +65,8 @@ def run_study(path: Path | str, *, out: Path | None = None, listener: Listener |
         listener: told about every job.
 
     Raises:
-        SpecError, DataError, ModelError: something in the study cannot work; nothing was spent.
+        SpecError, DataError, ModelError: something in the study cannot work, or the folder holds another study;
+            nothing was spent.
         EpigoneError: the first job that failed; what finished is kept.
     """
     path = Path(path)
@@ -63,16 +74,22 @@ def run_study(path: Path | str, *, out: Path | None = None, listener: Listener |
     root = out if out is not None else Path("runs") / spec.name
     store = Store(root.resolve())
     with store.lock():
+        refuse_another_study(store, spec.name)
         digests = Digests(store.root / "cache" / "digests.json")
         plan = make_plan(spec, path.parent.resolve(), digests)
         digests.remember()
         waiting = [job for job in plan.jobs if not store.is_done(job.id)]
         if waiting:
-            check_before_run(spec, path.parent.resolve(), asks_teacher=any(job.asks_teacher for job in waiting))
-        _keep_study_file(path, store.root / "study.yaml")
-        write_json(store.root / "plan.json", plan)
+            unseen = check_before_run(spec, path.parent.resolve())
+            if unseen:
+                raise ModelError(unseen[0], fix="go online, download it, or name a local folder; nothing was spent")
+            check_amounts(spec, asked_at_most(spec, plan, stages=("collect",)))
+            check_endpoints(spec, waiting)
         if waiting:
             _execute(spec, path.parent.resolve(), plan, store, listener)
+        # Together and at the end: study, plan, results and report in a folder always belong to one another.
+        _keep_study_file(path, store.root / RECORD_NAME)
+        write_json(store.root / "plan.json", plan)
         results_path = store.root / "results.json"
         with atomic_write(results_path) as file:
             file.write((store.folder(plan.compare.id) / "results.json").read_bytes())
@@ -138,15 +155,36 @@ def _visible_gpus() -> tuple[int, ...]:
 def _largest_base_bytes(spec: StudySpec, folder: Path) -> int:
     sizes = [0]
     for base in spec.bases:
-        local = folder / base.hf
+        local = folder / Path(base.hf).expanduser()
         if not local.is_dir():
             return _SMALL_BASE_BYTES  # a hub id: no embedded world's base comes from there
         sizes.append(sum(file.stat().st_size for file in local.rglob("*") if file.is_file()))
     return max(sizes)
 
 
-def _keep_study_file(path: Path, copy: Path) -> None:
-    """A copy of what was run, beside its results."""
-    if path.resolve() != copy.resolve():
-        with atomic_write(copy) as file, open(path, "rb") as source:
-            shutil.copyfileobj(source, file)
+def _keep_study_file(path: Path, record: Path) -> None:
+    """What was run, word for word, beside its results."""
+    head = f"# A record of what was run. The study itself, to which its relative paths belong:\n# {path.resolve()}\n\n"
+    write_text(record, head + path.read_text(encoding="utf-8"))
+
+
+class _PlanHead(Struct, frozen=True):
+    study: str
+
+
+def refuse_another_study(store: Store, name: str) -> None:
+    """One folder, one study: results of one beside the files of another would mislead.
+
+    Raises:
+        SpecError: the folder holds another study's results.
+    """
+    try:
+        held = read_json(store.root / "plan.json", _PlanHead).study
+    except DataError:  # no plan, or a damaged one
+        return
+    if held != name:
+        raise SpecError(
+            f"the folder holds the study '{held}', not '{name}'",
+            where=str(store.root),
+            fix="give another folder with --out",
+        )

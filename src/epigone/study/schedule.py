@@ -85,6 +85,7 @@ class Schedule:
 
         Raises:
             EpigoneError: the first failure, with the job's title; finished work is kept.
+        KeyboardInterrupt: from Ctrl-C; what runs is ended at once, and resumes the next time.
         """
         waiting: dict[str, Job] = {}
         finished: set[str] = set()
@@ -103,8 +104,7 @@ class Schedule:
                     break
                 self._collect(finished)
         except BaseException:
-            for future in self._running:
-                future.cancel()
+            self.executor.stop()
             raise
         if self._failures:
             job, error = self._failures[0]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from epigone.collect import AnswerSpec, ImportSpec, SummariesSpec, SynthesizeSpec
 from epigone.compare import CompareSpec
-from epigone.curate import CurateSpec
+from epigone.curate import Amount, CurateSpec
 from epigone.disk import read_yaml
 from epigone.evaluate.benchmarks import BenchmarkSpec
 from epigone.evaluate.factuality import ClaimsSpec
 from epigone.evaluate.preference import JudgeSpec
 from epigone.evaluate.toxicity import ToxicitySpec
-from epigone.models import ApiSpec, BudgetSpec
+from epigone.models import ApiSpec, BudgetSpec, ServerSpec, ServeSpec
 from epigone.specs import Spec, parse_spec
 from epigone.train import TrainSpec
 
@@ -29,27 +28,15 @@ __all__ = [
     "PreferenceSpec",
     "PromptsSpec",
     "ResourcesSpec",
-    "ServeSpec",
     "StudySpec",
+    "StylePromptsSpec",
     "TeacherSpec",
     "read_study",
 ]
 
-_UNITS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
 
-
-def parse_amount(value: object) -> object:
-    """``20M``, ``0.3M``, ``40k`` or a plain number of tokens; ``all`` stays as it is."""
-    if isinstance(value, str) and value != "all":
-        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kKMB]?)\s*", value)
-        if not match:
-            raise ValueError("an amount is a number of tokens such as 300000, 40k or 20M, or the word all")
-        return round(float(match[1]) * _UNITS[match[2]])
-    return value
-
-
-Tokens = Annotated[int, Field(gt=0), BeforeValidator(parse_amount)]
-Amount = Annotated[Annotated[int, Field(gt=0)] | Literal["all"], BeforeValidator(parse_amount)]
+TEACHER_NAMES = ("teacher", "teacher#2")
+"""What results call the teacher and its second sample; no base may have such a name."""
 
 
 def _task_alone(value: object) -> object:
@@ -58,25 +45,6 @@ def _task_alone(value: object) -> object:
 
 def _one_grid(value: object) -> object:
     return [value] if isinstance(value, dict) else value
-
-
-class ServeSpec(Spec):
-    """A model that epigone serves itself while the study needs it, over loopback."""
-
-    hf: str
-    """Folder or hub id."""
-
-    engine: Literal["epigone", "vllm"] = "epigone"
-    """Which server is started as a child process."""
-
-    dtype: Literal["auto", "float64", "float32", "bfloat16", "float16"] = "auto"
-    """Number format. ``float64`` makes replies independent of what they are batched with (tiny models on a CPU)."""
-
-    batch_rows: Annotated[int, Field(ge=1)] = 64
-    """Requests decoded side by side at most (``epigone`` only)."""
-
-    arguments: tuple[str, ...] = ()
-    """Further command-line arguments (``vllm`` only)."""
 
 
 class TeacherSpec(Spec):
@@ -136,6 +104,12 @@ class DataSpec(Spec):
     """What happens before training. The default removes duplicate queries and what matches evaluation items."""
 
     @model_validator(mode="after")
+    def _arms_hold_the_amounts(self) -> DataSpec:
+        if any(step.name == "amounts" for step in self.curate.steps):
+            raise ValueError("a study's amounts and replay stand under 'arms': take the step 'amounts' out of 'curate'")
+        return self
+
+    @model_validator(mode="after")
     def _something(self) -> DataSpec:
         if not (self.imports or self.answer or self.synthesize or self.summaries):
             raise ValueError(
@@ -154,20 +128,20 @@ class DataSpec(Spec):
 class ArmsSpec(Spec):
     """A grid of students: every base × data × amount × replay × seed."""
 
-    data: tuple[str, ...]
+    data: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names from the study's ``data``."""
 
-    amounts: tuple[Amount, ...] = ("all",)
+    amounts: Annotated[tuple[Amount, ...], Field(min_length=1)] = ("all",)
     """Training tokens of imitation data, counted by each student's own tokenizer; a smaller amount is a prefix of a
     larger. ``all``: everything there is."""
 
-    replay: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0,)
+    replay: Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], Field(min_length=1)] = (0.0,)
     """Shares of the training tokens that are pre-training text (paper, section 4.3, names it as an open problem)."""
 
-    seeds: tuple[int, ...] = (0,)
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     """Training seeds; one seed leaves the seed variance unknown."""
 
-    bases: tuple[str, ...] | None = None
+    bases: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Names of bases. ``None``: all."""
 
 
@@ -193,6 +167,21 @@ class PromptsSpec(Spec):
     """Strings that end an answer. Bases need one where nothing else ends their turn; the same for every model."""
 
 
+class StylePromptsSpec(PromptsSpec):
+    """Similarity to the teacher in manner."""
+
+    tone: JudgeSpec | None = None
+    """Who says whether an answer's tone is authoritative (Table 2's last row). ``None``: nobody; there is only the
+    proxy, which counts words. Under ``api`` or ``local``: a likelihood judge hears no tone."""
+
+    @field_validator("tone")
+    @classmethod
+    def _can_be_asked(cls, judge: JudgeSpec | None) -> JudgeSpec | None:
+        if judge is not None and judge.kind == "likelihood":
+            raise ValueError("a likelihood judge hears no tone: name a model under 'api' or 'local'")
+        return judge
+
+
 class PreferenceSpec(PromptsSpec):
     """Blind pairwise preference, student against teacher, on held-out prompts."""
 
@@ -203,12 +192,10 @@ class PreferenceSpec(PromptsSpec):
 class EvaluateSpec(Spec):
     """What is measured, on teacher, bases and students alike."""
 
-    benchmarks: tuple[
-        Annotated[BenchmarkSpec, BeforeValidator(lambda v: {"task": v} if isinstance(v, str) else v)], ...
-    ] = ()
+    benchmarks: tuple[Annotated[BenchmarkSpec, BeforeValidator(_task_alone)], ...] = ()
     """Built-in names, lm-eval task names, or paths of task files."""
 
-    style: PromptsSpec | None = None
+    style: StylePromptsSpec | None = None
     """Similarity to the teacher, with a second teacher sample as the ceiling."""
 
     preference: PreferenceSpec | None = None
@@ -220,8 +207,24 @@ class EvaluateSpec(Spec):
     factuality: ClaimsSpec | None = None
     """Claims in the free-text answers to the style prompts, checked against known facts."""
 
-    serve: ServeSpec | None = None
-    """Measure students through a server of this engine (``hf`` is then the student's). ``None``: the local engine."""
+    serve: ServerSpec | None = None
+    """Measure students and bases through a server of this engine, started for each job: ``serve: vllm``, or ``{engine,
+    dtype, arguments}``. ``None``: the local engine, in the job's own process."""
+
+    @model_validator(mode="after")
+    def _benchmarks_can_be_told_apart(self) -> EvaluateSpec:
+        if len(self.named_benchmarks) < len(self.benchmarks):
+            names = ", ".join(self.named_benchmarks)
+            raise ValueError(f"two benchmarks are called the same ({names}): give one of them a 'name'")
+        return self
+
+    @property
+    def named_benchmarks(self) -> dict[str, BenchmarkSpec]:
+        """By their own name, else by that of the task or its file."""
+        return {
+            spec.name or (Path(spec.task).stem if spec.task.endswith((".yaml", ".yml")) else spec.task): spec
+            for spec in self.benchmarks
+        }
 
 
 class ResourcesSpec(Spec):
@@ -281,6 +284,8 @@ class StudySpec(Spec):
         names = [base.name for base in self.bases]
         if len(set(names)) < len(names):
             raise ValueError(f"two bases have the same name: {', '.join(names)}")
+        if taken := set(names) & set(TEACHER_NAMES):
+            raise ValueError(f"no base may be named '{taken.pop()}': results call the teacher so")
         for arms in self.arms:
             for data in arms.data:
                 if data not in self.data:
@@ -293,6 +298,29 @@ class StudySpec(Spec):
         if self.evaluate.factuality is not None and self.evaluate.style is None:
             raise ValueError("evaluate.factuality checks the answers to evaluate.style.prompts, which is missing")
         return self
+
+    @model_validator(mode="after")
+    def _a_budget_in_dollars_counts_everybody(self) -> StudySpec:
+        unpriced = [where for where, api in self.endpoints.items() if api.price is None]
+        if self.budget.usd is not None and unpriced:
+            raise ValueError(
+                f"budget.usd cannot hold {' and '.join(unpriced)}: no 'price' is stated there (zeros, if it costs"
+                " nothing); a limit in tokens, budget.tokens, needs none"
+            )
+        return self
+
+    @property
+    def endpoints(self) -> dict[str, ApiSpec]:
+        """Everybody who is asked over an API, by where the file names them; a teacher served here is none of them."""
+        judges = {
+            "evaluate.style.tone": self.evaluate.style.tone if self.evaluate.style is not None else None,
+            "evaluate.preference.judge": self.evaluate.preference.judge
+            if self.evaluate.preference is not None
+            else None,
+            **{f"data.{name}.curate": data.curate.labeller for name, data in self.data.items()},
+        }
+        models = {"teacher": self.teacher.api, **{where: judge.model for where, judge in judges.items() if judge}}
+        return {where: model for where, model in models.items() if isinstance(model, ApiSpec)}
 
 
 def read_study(path: Path | str) -> StudySpec:

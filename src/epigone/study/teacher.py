@@ -5,11 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from epigone.models import ApiSpec, BudgetSpec, ServerProcess
+from epigone.models import ApiSpec, BudgetSpec, Price, ServerProcess, ServeSpec
 from epigone.study.job import TeacherAccess
-from epigone.study.spec import ServeSpec, TeacherSpec
+from epigone.study.spec import TeacherSpec
 
-__all__ = ["Teacher"]
+__all__ = ["SERVED_HERE", "Teacher"]
+
+SERVED_HERE = Price(input_usd_per_million=0.0, output_usd_per_million=0.0)
+"""What a teacher costs that this machine serves."""
 
 
 class Teacher:
@@ -67,4 +70,6 @@ class Teacher:
                 log=self.log,
             )
         )
-        return ApiSpec(base_url=server.base_url, model=server.model_name)
+        return ApiSpec(
+            base_url=server.base_url, model=server.model_name, chat_scores=serve.chat_scores, price=SERVED_HERE
+        )

@@ -23,6 +23,10 @@ class Executor(Protocol):
         """(job id, done, total) reported since the last call; empty where the executor cannot tell."""
         ...
 
+    def stop(self) -> None:
+        """End what runs at once; the jobs resume when they are started again."""
+        ...
+
     def close(self) -> None:
         """Wait for what runs and release the workers."""
         ...

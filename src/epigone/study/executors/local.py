@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
-import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.queues import SimpleQueue
 
+from epigone.models.leash import end_with_parent
 from epigone.study.execute import JobCall, execute_job
 
 __all__ = ["LocalPool"]
@@ -37,16 +35,22 @@ class LocalPool:
         for index in range(slots):
             devices.put(gpus[index % len(gpus)] if gpus else None)
         # Spawned workers inherit this environment; it must be there before they import a numeric library.
-        for variable in _THREAD_VARIABLES:
-            os.environ[variable] = str(threads)
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        wanted = dict.fromkeys(_THREAD_VARIABLES, str(threads)) | {"TOKENIZERS_PARALLELISM": "false"}
+        self._environment = {variable: os.environ.get(variable) for variable in wanted}
+        os.environ.update(wanted)
         self._pool = ProcessPoolExecutor(
             slots, mp_context=context, initializer=_start_worker, initargs=(os.getpid(), self._reports, devices)
         )
 
     def submit(self, call: JobCall) -> Future[float]:
         """Start a job in a worker."""
-        return self._pool.submit(_run, call)
+        # Ctrl-C reaches the whole group, and the parent decides what ends. A worker inherits the blocked signal, so
+        # that it cannot be hit while it starts either.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._pool.submit(_run, call)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def progress(self) -> list[tuple[str, int, int | None]]:
         """Reports that workers sent since the last call."""
@@ -55,9 +59,20 @@ class LocalPool:
             found.append(self._reports.get())
         return found
 
+    def stop(self) -> None:
+        """End the workers at once."""
+        # Python 3.14 has terminate_workers for this.
+        for worker in list((self._pool._processes or {}).values()):
+            worker.terminate()
+
     def close(self) -> None:
-        """Wait for running jobs, then end the workers."""
+        """Wait for running jobs, end the workers, and give this process its environment back."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        for variable, before in self._environment.items():
+            if before is None:
+                os.environ.pop(variable, None)
+            else:
+                os.environ[variable] = before
 
 
 def _start_worker(
@@ -65,24 +80,11 @@ def _start_worker(
 ) -> None:
     global _reports
     _reports = reports
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what ends
     device = devices.get()
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
-    end_with_parent(parent)
-
-
-def end_with_parent(parent: int) -> None:
-    """Make this process end when ``parent`` does: a worker without its parent would write into a run that it lost."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    # The pool starts workers in the scheduler's own thread, which lives as long as its process.
+    end_with_parent(parent, at_once=True)
 
 
 def _run(call: JobCall) -> float:

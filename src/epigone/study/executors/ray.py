@@ -67,6 +67,10 @@ class RayCluster:
         """Ray jobs report only their end."""
         return []
 
+    def stop(self) -> None:
+        """Leave the cluster, which ends this driver's jobs."""
+        self.close()
+
     def close(self) -> None:
         """Leave the cluster."""
         self._ray.shutdown()

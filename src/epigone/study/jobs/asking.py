@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from epigone.curate import LabellerSpec
 from epigone.errors import EndpointError
 from epigone.evaluate.preference import JudgeSpec
-from epigone.models import ApiModel, ApiSpec, Budget, LocalSpec, RequestCache, TextModel, open_model
-from epigone.study.job import JobContext
+from epigone.models import (
+    ApiModel,
+    ApiSpec,
+    Budget,
+    BudgetSpec,
+    LocalSpec,
+    RequestCache,
+    ServedModel,
+    ServeSpec,
+    TextModel,
+    open_model,
+)
+from epigone.study.job import MACHINE_KEY, JobContext
 
 __all__ = ["asked_model", "judge_model", "open_local", "teacher_model"]
 
@@ -17,14 +29,33 @@ __all__ = ["asked_model", "judge_model", "open_local", "teacher_model"]
 def asked_model(context: JobContext) -> Iterator[TextModel]:
     """The model that this job measures, by the names of its inputs."""
     if "student" in context.inputs:
-        with open_local(context, str(context.inputs["student"] / "student")) as model:
-            yield model
+        opened = _open_measured(context, str(context.inputs["student"] / "student"))
     elif "model" in context.job.files:
-        with open_local(context, context.file("model")) as model:
-            yield model
+        opened = _open_measured(context, context.file("model"))
     else:
-        with teacher_model(context) as model:
+        opened = teacher_model(context)
+    with opened as model:
+        yield model
+
+
+@contextmanager
+def _open_measured(context: JobContext, hf: str) -> Iterator[TextModel]:
+    """A student or a base: in this process, or behind a server of the engine that the study names."""
+    engine = context.job.params.get("serve")
+    if not isinstance(engine, dict):
+        with open_local(context, hf) as model:
             yield model
+        return
+    served = ServedModel(
+        ServeSpec(hf=hf, **engine),
+        cache=RequestCache(context.work / "requests.sqlite"),
+        log=context.work / "server.log",
+        threads=context.threads,
+    )
+    try:
+        yield served
+    finally:
+        served.close()
 
 
 @contextmanager
@@ -38,10 +69,12 @@ def open_local(context: JobContext, hf: str) -> Iterator[TextModel]:
 
 
 @contextmanager
-def judge_model(context: JobContext, spec: JudgeSpec) -> Iterator[TextModel]:
-    """The model that judges: behind an API, or run in this process."""
+def judge_model(context: JobContext, spec: JudgeSpec | LabellerSpec) -> Iterator[TextModel]:
+    """The model that judges: behind an API, within the study's budget, or run in this process."""
     if isinstance(spec.model, ApiSpec):
-        model = open_model(spec.model, cache=RequestCache(context.cache))
+        stated = context.job.params.get("budget", {MACHINE_KEY: {}})
+        budget = BudgetSpec.model_validate(stated[MACHINE_KEY] if isinstance(stated, dict) else {})
+        model = open_model(spec.model, cache=RequestCache(context.cache), budget=_open_budget(context, budget))
     else:
         model = open_model(spec.model.model_copy(update={"threads": context.threads}))
     try:
@@ -60,10 +93,13 @@ def teacher_model(context: JobContext) -> Iterator[TextModel]:
     access = context.teacher
     if access is None:
         raise EndpointError("this job asks the teacher, and none was started", where=context.job.title)
-    cache = RequestCache(context.cache)
-    budget = Budget(access.budget.usd, access.budget.tokens, ledger=context.cache.with_name("spending.sqlite"))
-    model = ApiModel(access.api, cache=cache, budget=budget)
+    model = ApiModel(access.api, cache=RequestCache(context.cache), budget=_open_budget(context, access.budget))
     try:
         yield model
     finally:
         model.close()
+
+
+def _open_budget(context: JobContext, spec: BudgetSpec) -> Budget:
+    """The study's budget: one ledger for everybody who asks for money."""
+    return Budget(spec.usd, spec.tokens, ledger=context.cache.with_name("spending.sqlite"))

@@ -14,7 +14,7 @@ from epigone.disk import read_json, read_jsonl, write_json
 from epigone.evaluate.benchmarks import BenchmarkSpec, benchmark_axes
 from epigone.evaluate.factuality import claim_axes
 from epigone.evaluate.toxicity import ToxicitySpec, toxicity_axes
-from epigone.records import Axis, ItemScore, ModelInfo, Vote
+from epigone.records import Axis, ItemScore, ItemSupport, ModelInfo, Vote
 from epigone.specs import parse_spec
 from epigone.study.externals import attach, attach_list
 from epigone.study.job import JobContext
@@ -49,9 +49,10 @@ def compare_models(context: JobContext) -> None:
     measured = Measurements(
         study=params.study,
         models=tuple(_describe(context, params, model) for model in params.models),
-        axes=_axes(context, params, votes, has_style=any(item.task == "style" for item in items)),
+        axes=_axes(context, params, votes, {item.task for item in items}),
         items=tuple(items),
         votes=votes,
+        support=tuple(_support(context)),
     )
     spec = parse_spec(CompareSpec, params.compare, where="compare")
     write_json(context.folder / "results.json", compare(measured, spec, seed=params.seed))
@@ -81,6 +82,15 @@ def _votes(context: JobContext) -> Iterator[Vote]:
         if kind == "judge":
             for vote in read_jsonl(folder / "votes.jsonl", Vote):
                 yield replace(vote, student=name, teacher="teacher")
+
+
+def _support(context: JobContext) -> Iterator[ItemSupport]:
+    """How much each data set supports each item, under the data set's name."""
+    for key, folder in sorted(context.inputs.items()):
+        kind, _, name = key.partition("|")
+        if kind == "data" and (folder / "support.jsonl").is_file():
+            for record in read_jsonl(folder / "support.jsonl", ItemSupport):
+                yield replace(record, data=name)
 
 
 def _describe(context: JobContext, params: _CompareParams, model: Measured) -> ModelInfo:
@@ -115,7 +125,7 @@ def _parameters(context: JobContext, name: str) -> int | None:
     return None
 
 
-def _axes(context: JobContext, params: _CompareParams, votes: tuple[Vote, ...], *, has_style: bool) -> tuple[Axis, ...]:
+def _axes(context: JobContext, params: _CompareParams, votes: tuple[Vote, ...], tasks: set[str]) -> tuple[Axis, ...]:
     axes: list[Axis] = []
     for spec in attach_list(BenchmarkSpec, params.benchmarks, context).values():
         axes += benchmark_axes(spec)
@@ -123,6 +133,6 @@ def _axes(context: JobContext, params: _CompareParams, votes: tuple[Vote, ...], 
         axes += toxicity_axes(attach(ToxicitySpec, params.toxicity, context))
     if any(Path(folder, "claims.jsonl").is_file() for folder in context.inputs.values()):
         axes += claim_axes()
-    if has_style:
-        axes += style_axes()
+    if "style" in tasks:
+        axes += style_axes(tone="tone" in tasks)
     return (*axes, *preference_axes(votes))

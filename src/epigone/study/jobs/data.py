@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from epigone.collect import (
     write_collected,
     write_summaries,
 )
-from epigone.curate import CurateSpec, EvaluationText, curate, write_curated
+from epigone.curate import CurateSpec, Curation, EvaluationText, curate_to_folder, read_collections, read_conversations
 from epigone.disk import read_jsonl, write_json, write_jsonl
 from epigone.errors import DataError, SpecError
 from epigone.evaluate.benchmarks import BenchmarkSpec, evaluation_texts
@@ -32,7 +33,9 @@ from epigone.models import TextModel
 from epigone.records import Conversation, Drop
 from epigone.study.externals import attach, attach_list
 from epigone.study.job import JobContext
-from epigone.study.jobs.asking import teacher_model
+from epigone.study.jobs.asking import judge_model, teacher_model
+from epigone.study.student_tokens import StudentTokens
+from epigone.train import ChatFormat
 
 __all__ = ["collect_data", "curate_data", "list_evaluation_items"]
 
@@ -140,20 +143,27 @@ class _CurateParams(Struct, frozen=True):
     source: str
     recipe: dict[str, Any]
     seed: int
+    chat_format: ChatFormat = "turn_tokens"
 
 
 def curate_data(context: JobContext) -> None:
-    """Write the curated ``conversations.jsonl``, ``drops.jsonl``, ``audit.jsonl``, the funnel and the data card."""
+    """Write the curated folder: conversations, drops, audit, support of every item, funnel and data card."""
     params = context.params(_CurateParams)
     spec = attach(CurateSpec, params.recipe, context)
-    conversations = read_jsonl(context.inputs["collected"] / "conversations.jsonl", Conversation)
     items = read_jsonl(context.inputs["items"] / "items.jsonl", EvaluationText)
-    curated = curate(spec, conversations, seed=params.seed, evaluation=items)
-    if not curated.conversations:
+    tokens = None
+    if spec.tokenizer is not None:
+        tokens = StudentTokens(spec.tokenizer, chat_format=params.chat_format)
+    with ExitStack() as opened:
+        judge = opened.enter_context(judge_model(context, spec.labeller)) if spec.labeller is not None else None
+        curation = Curation(spec, seed=params.seed, evaluation=items, judge=judge, tokens=tokens)
+        collected = [context.inputs["collected"]]
+        records, collections = read_conversations(collected), read_collections(collected)
+        curated = curate_to_folder(curation, records, context.folder, title=params.source, collections=collections)
+    if not (context.folder / "conversations.jsonl").stat().st_size:
         raise DataError(
-            f"no conversation of {len(conversations)} is left after curation",
+            "no conversation is left after curation",
             where=context.job.title,
             fix=f"see drops.jsonl in {context.folder} for the reasons",
         )
-    write_curated(curated, context.folder, title=params.source, seed=params.seed)
     write_json(context.folder / "excluded_items.json", curated.excluded_items)

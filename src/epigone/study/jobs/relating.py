@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from epigone.disk import read_jsonl, write_jsonl
 from epigone.evaluate.factuality import ClaimsSpec, claim_scores, read_knowledge
 from epigone.evaluate.factuality import check_claims as check_texts
-from epigone.evaluate.preference import JudgeSpec, judge_pairs, make_pairs
+from epigone.evaluate.preference import JudgeSpec, judge_pairs, judge_tone, make_pairs
 from epigone.evaluate.style import style_items
 from epigone.records import Output
 from epigone.study.externals import attach
@@ -21,10 +21,20 @@ from epigone.study.jobs.asking import judge_model
 __all__ = ["check_claims", "judge", "style"]
 
 
+class _StyleParams(Struct, frozen=True):
+    seed: int
+    tone: dict[str, Any] | None = None
+
+
 def style(context: JobContext) -> None:
-    """Write ``items.jsonl``: how each answer compares with the teacher's to the same prompt."""
+    """Write ``items.jsonl``: how each answer compares with the teacher's to the same prompt, and whether its tone is
+    authoritative, where a judge listens."""
+    params = context.params(_StyleParams)
     teacher, other = _outputs(context.inputs["teacher"]), _outputs(context.inputs["other"])
     rows = style_items(teacher, other, model="")
+    if params.tone is not None:
+        with judge_model(context, attach(JudgeSpec, params.tone, context)) as judging:
+            rows += judge_tone(other, judging, model="", seed=params.seed, progress=context.progress)
     write_jsonl(context.folder / "items.jsonl", rows)
 
 
