@@ -1,12 +1,15 @@
 """How fast we ask: a loopback teacher with 50 ms latency, asked by epigone, by a bare loop, and by a collector library.
 
-    python bench/collect.py [--requests 2000] [--concurrency 64] [--peer-python /path/to/venv/bin/python]
+    python bench/collect.py [--requests 2000] [--concurrency 16 64 256] [--peer-python /path/to/venv/bin/python]
 
 Ours is the whole path: dialogue, request cache on disk, budget ledger, conversation. The bare loop is the official
 async client behind a semaphore, which keeps nothing. The peer is bespokelabs-curator, which keeps replies as we do;
 its requirements conflict with ours, so it lives in an environment of its own (``pip install bespokelabs-curator``
 there, and name its python with ``--peer-python``). Where it is not given, that is said, and its ratio is missing.
-Every contestant runs in a process of its own, against the same server process, in turn.
+Every contestant runs in a process of its own, against the same server process, in turn, with the same number of
+requests in flight; none counts its start or its imports. Beside wall time stands the process's CPU time, which other
+work on the machine hardly changes. The peer's rate limits are set far above what is reached; its progress display and
+telemetry are off.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from peer_ratio import print_ratio
 
 SERVER = r"""
 import asyncio, json, sys
@@ -59,10 +64,10 @@ async def main():
             reply = await client.chat.completions.create(
                 model="m", messages=[{"role": "user", "content": f"prompt {number}"}], max_tokens=64, temperature=1.0)
             return reply.choices[0].message.content
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     texts = await asyncio.gather(*(ask(number) for number in range(count)))
+    print(time.perf_counter() - begun, time.process_time() - cpu)
     assert texts == [f"reply to prompt {number}" for number in range(count)]
-    print(time.perf_counter() - begun)
 asyncio.run(main())
 """
 
@@ -77,9 +82,9 @@ with tempfile.TemporaryDirectory() as folder:
     spec = ApiSpec(base_url=url, model="m", max_concurrency=concurrency)
     model = ApiModel(spec, cache=RequestCache(Path(folder) / "r.sqlite"))
     prompts = [Conversation(id=str(n), messages=(Message("user", f"prompt {n}"),)) for n in range(count)]
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     result = answer(AnswerSpec(max_tokens=64, requests_per_round=count), prompts, model, seed=0, source="s")
-    print(time.perf_counter() - begun)
+    print(time.perf_counter() - begun, time.process_time() - cpu)
     assert [c.messages[1].content for c in result.conversations] == [f"reply to prompt {n}" for n in range(count)]
 """
 
@@ -99,28 +104,56 @@ class Asker(curator.LLM):
 asker = Asker(model_name="m", backend="openai", generation_params={"max_tokens": 64, "temperature": 1.0},
     backend_params={"base_url": url, "max_concurrent_requests": concurrency, "max_requests_per_minute": 1000000,
                     "max_tokens_per_minute": 1000000000, "require_all_responses": True})
-begun = time.perf_counter()
+begun, cpu = time.perf_counter(), time.process_time()
 result = asker([{"text": f"prompt {n}"} for n in range(count)])
-seconds = time.perf_counter() - begun
+seconds = time.perf_counter() - begun, time.process_time() - cpu
 rows = getattr(result, "dataset", result)
 assert sorted(row["text"] for row in rows) == sorted(f"reply to prompt {n}" for n in range(count))
-print(seconds)
+print(*seconds)
 """
 
 
-def timed(python: str, script: str, url: str, requests: int, concurrency: int) -> float:
-    """Seconds that the contestant says its requests took."""
+def timed(python: str, script: str, url: str, requests: int, concurrency: int) -> tuple[float, float]:
+    """(wall, CPU) seconds that the contestant says its requests took."""
     command = [python, "-c", script, url, str(requests), str(concurrency)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tempfile.gettempdir())
     if done.returncode:
         sys.exit(f"a contestant failed:\n{done.stderr[-2000:]}")
-    return float(done.stdout.split()[-1])
+    wall, cpu = done.stdout.split()[-2:]
+    return float(wall), float(cpu)
+
+
+def measure(contestants: dict[str, tuple[str, str]], url: str, concurrency: int, options: argparse.Namespace) -> None:
+    """Run everybody in turn and print medians and ratios."""
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+    for _ in range(options.repeats):
+        for name, (python, script) in contestants.items():
+            runs[name].append(timed(python, script, url, options.requests, concurrency))
+            time.sleep(0.5)
+    median = {
+        name: [statistics.median(column) for column in zip(*values, strict=True)] for name, values in runs.items()
+    }
+    floor = options.requests / concurrency * options.latency_s
+    print(f"{options.requests} requests, {concurrency} in flight, {options.latency_s * 1000:.0f} ms latency")
+    print(f"{'floor':12} {floor:6.2f} s")
+    for name, (wall, cpu) in median.items():
+        each = " ".join(f"{seconds:.2f}" for seconds, _ in runs[name])
+        rate, cost = options.requests / wall, cpu / options.requests * 1e3
+        print(f"{name:12} {wall:6.2f} s {rate:6.0f} requests/s {cost:5.2f} ms CPU a request  ({each})")
+    ours = median["epigone"]
+    ratios = {
+        f"epigone vs {name}": {"wall": round(wall / ours[0], 2), "cpu": round(cpu / ours[1], 2)}
+        for name, (wall, cpu) in median.items()
+        if name != "epigone"
+    }
+    print(json.dumps(ratios))
+    print_ratio([wall for wall, _ in runs["epigone"]], [wall for wall, _ in runs[list(contestants)[-1]]])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=2000)
-    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[64])
     parser.add_argument("--latency-s", type=float, default=0.05)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peer-python", type=Path, help="python of an environment with bespokelabs-curator")
@@ -134,20 +167,10 @@ def main() -> None:
     try:
         assert server.stdout is not None
         url = f"http://127.0.0.1:{server.stdout.readline().strip()}/v1"
-        seconds: dict[str, list[float]] = {name: [] for name in contestants}
-        for _ in range(options.repeats):
-            for name, (python, script) in contestants.items():
-                seconds[name].append(timed(python, script, url, options.requests, options.concurrency))
-                time.sleep(0.5)
+        for concurrency in options.concurrency:
+            measure(contestants, url, concurrency, options)
     finally:
         server.terminate()
-    median = {name: statistics.median(times) for name, times in seconds.items()}
-    floor = options.requests / options.concurrency * options.latency_s
-    print(f"{options.requests} requests, {options.concurrency} at once, {options.latency_s * 1000:.0f} ms latency")
-    for name, value in {"floor": floor, **median}.items():
-        print(f"{name:12} {value:7.2f} s  {options.requests / value:7.0f} requests/s")
-    others = {name: value for name, value in median.items() if name != "epigone"}
-    print(json.dumps({f"epigone vs {name}": round(value / median["epigone"], 3) for name, value in others.items()}))
 
 
 if __name__ == "__main__":

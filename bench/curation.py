@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -22,9 +22,9 @@ import psutil
 
 from diversity import installed_dump
 from epigone.collect import ImportSpec, import_dump
-from epigone.curate import CurateSpec, curate_to_folder, open_workers, read_conversations
+from epigone.curate import CurateSpec, Curation, curate_to_folder, open_workers, read_conversations
 from epigone.disk import write_jsonl
-from epigone.records import Conversation
+from epigone.records import Conversation, Drop
 
 STEPS: tuple[dict[str, dict[str, object]], ...] = ({"clean": {}}, {"deduplicate": {}}, {"language": {"keep": ["en"]}})
 DIVERSITY: dict[str, dict[str, object]] = {"diversity": {}}
@@ -101,14 +101,18 @@ def conversations(dump: Path, copies: int) -> Iterator[Conversation]:
 def curated(steps: list[dict[str, dict[str, object]]], inputs: list[Path], out: Path, workers: int) -> int:
     spec = CurateSpec.model_validate({"steps": steps})
     records = read_conversations(inputs)
-    result = curate_to_folder(spec, records, out, seed=0, title=out.name, workers=open_workers(workers))
-    return result.funnel[-1].kept
+    return run(spec, records, out, workers)
 
 
 def whole(dump: Path, copies: int, out: Path, workers: int) -> int:
     spec = CurateSpec.model_validate({"steps": list(STEPS)})
     records = conversations(dump, copies)
-    return curate_to_folder(spec, records, out, seed=0, title=out.name, workers=open_workers(workers)).funnel[-1].kept
+    return run(spec, records, out, workers)
+
+
+def run(spec: CurateSpec, records: Iterable[Conversation | Drop], out: Path, workers: int) -> int:
+    curation = Curation(spec, seed=0, workers=open_workers(workers))
+    return curate_to_folder(curation, records, out, title=out.name).funnel[-1].kept
 
 
 if __name__ == "__main__":

@@ -13,13 +13,17 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import sacrebleu
 
 from diversity import dump_records, installed_dump
-from epigone.curate import CurateSpec, EvaluationText, curate
+from epigone.curate import DecontaminateSpec, EvaluationText, open_workers, support
+from epigone.curate.decontaminate import Decontaminate
 from epigone.records import Conversation, Message
+
+CHUNK = 512  # conversations a task, as a curation sends them
 
 
 def main() -> None:
@@ -35,18 +39,25 @@ def main() -> None:
     items = evaluation_prompts(arguments.prompts)[:255]
     turns = list(dict.fromkeys(turn for record in dump_records(dump) for turn in user_turns(record)))
     data = [Conversation(id=str(n), messages=(Message(role="user", content=turn),)) for n, turn in enumerate(turns)]
-    for measure in ("bleu", "ngrams"):
-        recipe = CurateSpec.model_validate({"steps": [{"decontaminate": {"measure": measure, "drop": "evaluation"}}]})
+    chunks = [data[start : start + CHUNK] for start in range(0, len(data), CHUNK)]
+    measures: tuple[Literal["bleu", "ngrams"], ...] = ("bleu", "ngrams")
+    for measure in measures:
         start, cpu = time.perf_counter(), sum(os.times()[:4])
-        curated = curate(recipe, data, seed=0, evaluation=items, workers=arguments.workers)
+        step = Decontaminate(DecontaminateSpec(measure=measure, drop="evaluation"), items)
+        parts = open_workers(arguments.workers).map(step.matches, chunks)
+        matches = [match for part in parts for _, match in part]
         seconds, cpu = time.perf_counter() - start, sum(os.times()[:4]) - cpu
+        gone = {match.item for match in matches}
         print(
-            f"{measure:>6}: {len(items)} prompts, {len(turns):,} turns, {arguments.workers} workers: {seconds:.1f} s "
-            f"({cpu:.1f} s of CPU), "
-            f"{len(curated.audit):,} matches, {len(curated.excluded_items)} prompts would go"
+            f"{measure:>7}: {len(items)} prompts, {len(turns):,} turns, {arguments.workers} workers: {seconds:.1f} s "
+            f"({cpu:.1f} s of CPU), {len(matches):,} matches, {len(gone)} prompts would go"
         )
         if measure == "bleu":
-            compare(items, turns, {(match.item, int(match.conversation)): match.value for match in curated.audit})
+            compare(items, turns, {(match.item, int(match.conversation)): match.value for match in matches})
+    start, cpu = time.perf_counter(), sum(os.times()[:4])
+    values = support(items, data)
+    seconds, cpu = time.perf_counter() - start, sum(os.times()[:4]) - cpu
+    print(f"support: of {len(values)} items: {seconds:.1f} s ({cpu:.1f} s of CPU)")
 
 
 def compare(items: list[EvaluationText], turns: list[str], found: dict[tuple[str, int], float]) -> None:

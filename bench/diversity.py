@@ -25,6 +25,7 @@ import sacrebleu
 from epigone.curate.bleu import BleuPairs, tokenize_13a
 from epigone.curate.diversity import most_similar
 from epigone.curate.workers import open_workers
+from peer_ratio import print_ratio
 
 
 def main() -> None:
@@ -55,10 +56,10 @@ def main() -> None:
         print(f"growth {small:,} to {large:,}: exponent {exponent:.2f}")
     brute = brute_force_seconds_a_pair(queries, generator)
     pairs = len(queries) * (len(queries) - 1)
-    ratio = brute * pairs / seconds[len(queries)]
-    print(f"brute force: {brute * 1e3:.3f} ms a pair, {brute * pairs / 3600:,.1f} h for all; ratio {ratio:,.0f}")
+    print(f"brute force: {brute * 1e3:.3f} ms a pair, {brute * pairs / 3600:,.1f} h for all")
     if arguments.check:
         compare_with_brute_force(queries, arguments.check, generator)
+    print_ratio([seconds[len(queries)]], [brute * pairs])
 
 
 def installed_dump() -> Path | None:

@@ -17,10 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from epigone.evaluate.benchmarks import BenchmarkSpec, LoadedTask, load_tasks, run_benchmarks
+from peer_ratio import print_ratio
 
 SEED = 0
 TRIAL_ITEMS = 8
@@ -165,6 +167,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--task", default="mmlu", choices=["mmlu", "nq", "gsm8k", "xsum", "humaneval"])
     parser.add_argument("--items", type=int, help="drawn by seed; all by default")
+    parser.add_argument("--part", default="1/1", help="i/n: the i-th n-th of the items, for long runs in pieces")
     parser.add_argument("--subjects", default=MMLU_SUBJECTS, help="of MMLU, by comma")
     parser.add_argument("--shots", type=int)
     parser.add_argument("--batch-sizes", default="1,8")
@@ -176,6 +179,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.side:
         (task,) = load_tasks([spec_of(arguments)], seed=SEED)
+        part, parts = map(int, arguments.part.split("/"))
+        size = -(-len(task.items) // parts)
+        task = replace(task, items=task.items[(part - 1) * size : part * size])
         sizes = [int(size) for size in arguments.batch_sizes.split(",")]
         harness = arguments.side == "harness"
         ran = (
@@ -198,6 +204,7 @@ def main() -> None:
         ratios = harness["seconds"] / ours["seconds"], harness["cpu"] / ours["cpu"]
         print(f"  ratio: {ratios[0]:.1f}x by the clock, {ratios[1]:.1f}x by processor time")
         print("\n".join(f"  {line}" for line in compare(harness, ours)))
+        print_ratio([ours["cpu"]], [harness["cpu"]])
 
 
 if __name__ == "__main__":

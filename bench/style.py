@@ -17,6 +17,7 @@ from epigone.compare import CompareSpec, Measurements, compare, style_axes
 from epigone.evaluate.outputs_file import read_outputs
 from epigone.evaluate.style import classifier_auc, style_items, unigram_overlap
 from epigone.records import ModelInfo, Output
+from peer_ratio import print_ratio
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "alpaca_eval_outputs"
 OTHERS = ("alpaca-7b", "vicuna-13b", "text_davinci_003")
@@ -56,6 +57,7 @@ def main() -> None:
     end = time.perf_counter()
     print(f"unigram overlap of 805 pairs: {end - middle:.3f} s, rouge-score {middle - start:.3f} s: "
           f"{(middle - start) / (end - middle):.1f} times as fast; mean |difference| {np.mean(np.abs(np.subtract(ours, theirs))):.4f} (apostrophes, non-ASCII letters)")  # fmt: skip  # noqa: E501
+    print_ratio([end - middle], [middle - start])
 
 
 if __name__ == "__main__":
