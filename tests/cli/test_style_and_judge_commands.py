@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -116,43 +113,16 @@ def test_wrong_files_are_named(files: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def address() -> Iterator[str]:
+def address(serve_chat: Callable[[Callable[[list[dict[str, str]]], str]], str]) -> str:
     """An endpoint that always gives the first answer 9 points and the second 4, and hears authority in lists."""
 
-    class Handler(BaseHTTPRequestHandler):
-        @staticmethod
-        def reply(asked: str) -> str:
-            if "authoritative tone" in asked:
-                return "Yes." if "1. red" in asked else "no"
-            return "9 4\nThe first is better."
+    def reply(messages: list[dict[str, str]]) -> str:
+        asked = messages[-1]["content"]
+        if "authoritative tone" in asked:
+            return "Yes." if "1. red" in asked else "no"
+        return "9 4\nThe first is better."
 
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))["messages"][-1]["content"]
-            choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
-            choice["message"] = {"role": "assistant", "content": type(self).reply(asked)}
-            usage = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
-            body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
-            data = json.dumps(body | {"usage": usage}).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size = 128
-        daemon_threads = True
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    server.shutdown()
-    server.server_close()
-    thread.join(10)
+    return serve_chat(reply)
 
 
 def test_judge_shows_the_cost_first_and_reports_a_position_bias(

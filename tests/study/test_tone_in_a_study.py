@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,34 +66,9 @@ def test_a_likelihood_judge_is_refused(document: dict[str, Any], tmp_path: Path)
 
 
 @pytest.fixture
-def ear() -> Iterator[str]:
+def ear(serve_chat: Callable[[Callable[[list[dict[str, str]]], str]], str]) -> str:
     """An endpoint that hears authority wherever a text does not say "perhaps"."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))["messages"][-1]["content"]
-            message = {"role": "assistant", "content": "No." if "perhaps" in asked else "yes"}
-            choice = {"index": 0, "finish_reason": "stop", "message": message}
-            usage = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
-            body = {"id": "x", "object": "chat.completion", "created": 0, "model": "ear", "choices": [choice]}
-            data = json.dumps(body | {"usage": usage}).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    server.shutdown()
-    server.server_close()
-    thread.join(10)
+    return serve_chat(lambda messages: "No." if "perhaps" in messages[-1]["content"] else "yes")
 
 
 def test_the_style_job_writes_what_the_judge_heard(document: dict[str, Any], tmp_path: Path, ear: str) -> None:

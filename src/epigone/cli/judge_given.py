@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import typer
@@ -59,11 +59,8 @@ def confirm_cost(spec: JudgeSpec, requests: int, *, yes: bool) -> None:
 @contextmanager
 def opened(spec: JudgeSpec, out: Path, budget: Budget) -> Iterator[TextModel]:
     """The judging model; what it was asked is kept in ``out``, so that nothing is paid twice."""
-    model = open_model(spec.model, cache=RequestCache(out / "requests.sqlite"), budget=budget)
-    try:
+    with closing(open_model(spec.model, cache=RequestCache(out / "requests.sqlite"), budget=budget)) as model:
         yield model
-    finally:
-        model.close()
 
 
 @contextmanager

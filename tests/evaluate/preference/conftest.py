@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,71 +27,25 @@ def answers_in(prompt: str) -> tuple[str, str]:
     return found["1"], found["2"]
 
 
-class Server(ThreadingHTTPServer):
-    request_queue_size = 128  # the client connects for many requests at once
-    daemon_threads = True
-
-
 class ScriptedJudge:
-    """An OpenAI-compatible endpoint whose replies come from ``script``; ``asked`` keeps every request's messages."""
+    """Replies from ``script``, and from ``again`` to a reminder; ``asked`` keeps every request's messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, serve_chat: Callable[[Callable[[list[dict[str, str]]], str | int]], str]) -> None:
+        self.spec = ApiSpec(base_url=serve_chat(self.reply), model="scripted", max_attempts=1, timeout_s=10)
         self.script: Script = lambda first, second: "5 5"
         self.again: Script | None = None
         self.asked: list[list[dict[str, str]]] = []
-        judge = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                messages = body["messages"]
-                judge.asked.append(messages)
-                reminded = len(messages) > 2
-                script = judge.again if reminded and judge.again else judge.script
-                reply = script(*answers_in(messages[1]["content"]))
-                self.answer(reply)
-
-            def answer(self, reply: str | int) -> None:
-                if isinstance(reply, int):
-                    status, content = reply, {"error": {"message": "scripted", "type": "error"}}
-                else:
-                    status, content = 200, completion(reply)
-                data = json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self.thread.start()
-
-    @property
-    def spec(self) -> ApiSpec:
-        port = self.server.server_address[1]
-        return ApiSpec(base_url=f"http://127.0.0.1:{port}/v1", model="scripted", max_attempts=1, timeout_s=10)
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join(10)
-
-
-def completion(text: str) -> dict[str, Any]:
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-    usage = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
-    return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+    def reply(self, messages: list[dict[str, str]]) -> str | int:
+        self.asked.append(messages)
+        reminded = len(messages) > 2
+        script = self.again if reminded and self.again else self.script
+        return script(*answers_in(messages[1]["content"]))
 
 
 @pytest.fixture
-def judge() -> Iterator[ScriptedJudge]:
-    scripted = ScriptedJudge()
-    yield scripted
-    scripted.stop()
+def judge(serve_chat: Callable[[Callable[[list[dict[str, str]]], str | int]], str]) -> ScriptedJudge:
+    return ScriptedJudge(serve_chat)
 
 
 @pytest.fixture

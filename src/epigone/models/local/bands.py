@@ -41,9 +41,12 @@ class Bands:
     """
 
     def __init__(self, lengths: Sequence[int], *, single: bool) -> None:
+        if single:
+            self._stops = [len(lengths)]
+            return
         limits = Limits(rows=1 + len(lengths), tokens=1 + sum(lengths) * len(lengths), kept=0)
         cuts = cut_into_batches(lengths, [0] * len(lengths), limits, _CALL_POSITIONS)
-        self._stops = [len(lengths)] if single else [cut.stop for cut in cuts]
+        self._stops = [cut.stop for cut in cuts]
 
     def of(self, begins: Sequence[int]) -> list[Band]:
         """The bands as they are now; ``begins``: each row's first column."""

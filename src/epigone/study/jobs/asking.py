@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from epigone.curate import LabellerSpec
 from epigone.errors import EndpointError
@@ -52,20 +52,15 @@ def _open_measured(context: JobContext, hf: str) -> Iterator[TextModel]:
         log=context.work / "server.log",
         threads=context.threads,
     )
-    try:
+    with closing(served):
         yield served
-    finally:
-        served.close()
 
 
 @contextmanager
 def open_local(context: JobContext, hf: str) -> Iterator[TextModel]:
     """A model run in this process, on the job's threads."""
-    model = open_model(LocalSpec(hf=hf, threads=context.threads))
-    try:
+    with closing(open_model(LocalSpec(hf=hf, threads=context.threads))) as model:
         yield model
-    finally:
-        model.close()
 
 
 @contextmanager
@@ -77,10 +72,8 @@ def judge_model(context: JobContext, spec: JudgeSpec | LabellerSpec) -> Iterator
         model = open_model(spec.model, cache=RequestCache(context.cache), budget=_open_budget(context, budget))
     else:
         model = open_model(spec.model.model_copy(update={"threads": context.threads}))
-    try:
+    with closing(model):
         yield model
-    finally:
-        model.close()
 
 
 @contextmanager
@@ -94,10 +87,8 @@ def teacher_model(context: JobContext) -> Iterator[TextModel]:
     if access is None:
         raise EndpointError("this job asks the teacher, and none was started", where=context.job.title)
     model = ApiModel(access.api, cache=RequestCache(context.cache), budget=_open_budget(context, access.budget))
-    try:
+    with closing(model):
         yield model
-    finally:
-        model.close()
 
 
 def _open_budget(context: JobContext, spec: BudgetSpec) -> Budget:
