@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import sys
 from collections import Counter
 from importlib.util import find_spec
@@ -210,6 +211,35 @@ def test_records_larger_than_what_is_read_at_once_come_whole(tmp_path: Path) -> 
         first, second = read("sharegpt", tmp_path / name)
         assert isinstance(first, Conversation) and first.messages[1].content == long
         assert isinstance(second, Conversation) and second.messages[0].content == long
+
+
+def any_value(rng: random.Random, depth: int = 0) -> Any:
+    """A JSON value whose strings are full of what looks like JSON."""
+    kind = 0 if depth > 3 else rng.randrange(5)
+    if kind == 0:
+        return "".join(rng.choice('a"\\[]{},: \né') for _ in range(rng.choice([0, 3, 40, 4000])))
+    if kind == 1:
+        return [any_value(rng, depth + 1) for _ in range(rng.randrange(4))]
+    if kind == 2:
+        return {f"{n}{any_value(rng, 9)}": any_value(rng, depth + 1) for n in range(rng.randrange(4))}
+    return rng.choice([None, True, 1.5])
+
+
+def test_records_are_cut_as_a_json_parser_would_wherever_reading_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, path = random.Random(0), tmp_path / "dump.json"
+    for _ in range(60):
+        rows = [{"value": any_value(rng)} for _ in range(rng.randrange(1, 6))]
+        path.write_text(json.dumps(rows, ensure_ascii=rng.random() < 0.5, indent=rng.choice([None, 1])))
+        size = rng.choice([1, 2, 3, 17, 1000])
+        monkeypatch.setattr("epigone.collect.importing.json_documents._read", lambda file, *_, n=size: file.read(n))
+        assert [json.loads(found) for found in json_documents(path) if isinstance(found, bytes)] == rows
+        whole = path.read_bytes()
+        path.write_bytes(whole[: rng.randrange(1, len(whole))])
+        *before, last = json_documents(path)
+        assert isinstance(last, Cut)
+        assert [json.loads(found) for found in before if isinstance(found, bytes)] == rows[: len(before)]
 
 
 @pytest.mark.parametrize("content", [b"", b"  \n", b"hello", b"\x00\x01", b'"text"'])

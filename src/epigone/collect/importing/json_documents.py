@@ -24,9 +24,11 @@ __all__ = ["Cut", "json_documents"]
 READ_BYTES = 1 << 20
 MAX_RECORD_BYTES = 256 << 20
 _SPACE_AND_COMMAS = b" \t\r\n,"
-# Everything up to the next bracket, whole strings included; possessive, so that it never steps back. Where a string
-# is not yet complete, the match ends at its opening quote.
-_UP_TO_BRACKET = re.compile(rb'[^\[\]{}"]*+(?:"(?:[^"\\]++|\\.)*+"[^\[\]{}"]*+)*+', re.DOTALL)
+# Everything up to the next bracket, and over the strings before it that are complete; or to the opening quote of one that
+# is not. No group is possessive: Python before 3.11.5 matches those wrongly (gh-106052). The counts bound the memory that
+# a match takes to step back; what is longer is walked over in several matches.
+_UP_TO_BRACKET = re.compile(rb'[^\[\]{}"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+){0,100}"[^\[\]{}"]*+){0,100}', re.DOTALL)
+_UP_TO_QUOTE = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+){0,1000}', re.DOTALL)
 
 
 class Cut(Struct, frozen=True):
@@ -114,7 +116,7 @@ class _Brackets:
         self._file, self._path = file, path
         self._buffer, self._position = head, start
         self._dropped = 0  # bytes of the file before the buffer
-        self._ended = False
+        self._ended = self._in_string = False
 
     def documents(self) -> Iterator[bytes | Cut]:
         in_array = self._buffer[self._position : self._position + 1] == b"["
@@ -153,15 +155,20 @@ class _Brackets:
     def _next_bracket(self, begin: int) -> bytes | None:
         """Move to the next bracket outside strings and return it; ``None`` at the end of the file."""
         while True:
-            match = _UP_TO_BRACKET.match(self._buffer, self._position)
-            assert match is not None  # the pattern matches the empty string
+            pattern = _UP_TO_QUOTE if self._in_string else _UP_TO_BRACKET
+            match = pattern.match(self._buffer, self._position)
+            assert match is not None  # both match the empty string
             self._position = match.end()
             found = self._buffer[self._position : self._position + 1]
-            if found and found != b'"':  # a quote here opens a string that does not end within the buffer
+            if found == b'"':
+                self._in_string = not self._in_string
+                self._position += 1
+            elif found and not self._in_string:
                 return found
-            if self._ended:
-                return None
-            self._read_more(begin)
+            elif len(self._buffer) - self._position < 2:  # the end, or a backslash without what it escapes
+                if self._ended:
+                    return None
+                self._read_more(begin)
 
     def _read_more(self, begin: int) -> None:
         """Add to the buffer; twice as much each time a single record asks for it, so that a long string costs O(n)."""
