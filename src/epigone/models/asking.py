@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import httpx2
@@ -18,6 +19,7 @@ from epigone.models.aiohttp_client import AioHttpClient
 from epigone.models.api_spec import ApiSpec
 from epigone.models.api_wire import UnreadableReply, Usage, read_reply, read_score, write_request
 from epigone.models.budget import Budget, Reservation
+from epigone.models.claims import Claims
 from epigone.models.committing import Committer
 from epigone.models.pacing import Pace, backoff_s, retry_after_s
 from epigone.models.request_cache import CachedReply, RequestCache
@@ -29,6 +31,7 @@ __all__ = ["Asking", "api_key", "open_client", "without_key"]
 _NEVER_REACHED_S, _LOST_S = 5.0, 60.0
 _LIMITED_S = 600.0
 _SYNC_S = 1.0
+_LOOK_S = 0.2
 _TRY_AGAIN = {408, 409, 425, 429}
 _CONCERNS_ALL = {
     401: "refuses the key",
@@ -89,6 +92,9 @@ def open_client(spec: ApiSpec) -> openai.AsyncOpenAI:
 class Asking:
     """Asks for what is missing from the cache; every answer is committed there before it counts.
 
+    What another process is asking at this moment is left to it, and read from the cache once it is there; what it gives
+    up, or was killed over, is asked after all.
+
     Args:
         missing: requests by digest; each is asked once.
         answered: called with each digest and its reply as it is known (failures too).
@@ -105,7 +111,9 @@ class Asking:
     ) -> None:
         self._spec, self._name, self._budget = spec, name, budget
         self._missing, self._answered = missing, answered
-        self._queue: Iterator[tuple[str, Request | ScoreRequest]] = iter(missing.items())
+        self._unclaimed, self._claimed = deque(missing), deque[str]()
+        self._elsewhere: list[str] = []
+        self._claims = Claims(cache)
         self._pace = Pace(spec.max_concurrency, spec.requests_per_minute, spec.tokens_per_minute)
         self._cache, self._committer = cache, Committer(cache)
         self._over: EpigoneError | None = None
@@ -124,15 +132,23 @@ class Asking:
             BudgetExceeded: the next request would pass the budget.
             DiskError: an answer cannot be kept. In each case the attempts in flight are still awaited and kept.
         """
-        workers = min(self._spec.max_concurrency, len(self._missing))
         forcing = asyncio.create_task(self._force_to_disk())
-        async with open_client(self._spec) as client:
-            results = await asyncio.gather(*(self._work(client) for _ in range(workers)), return_exceptions=True)
-        forcing.cancel()
-        self._cache.sync()
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        try:
+            async with open_client(self._spec) as client:
+                while (self._unclaimed or self._claimed or self._elsewhere) and self._over is None:
+                    workers = min(self._spec.max_concurrency, len(self._unclaimed) + len(self._claimed))
+                    results = await asyncio.gather(
+                        *(self._work(client) for _ in range(workers)), return_exceptions=True
+                    )
+                    for result in results:
+                        if isinstance(result, BaseException):
+                            raise result
+                    await self._wait_for_others()
+        finally:
+            forcing.cancel()
+            with suppress(DiskError):  # what a process that ended has claimed is free
+                self._claims.release()
+            self._cache.sync()
         if self._over is not None:
             raise self._over
 
@@ -141,19 +157,62 @@ class Asking:
         while self._over is None:
             await asyncio.sleep(_SYNC_S)
             try:
+                self._claims.beat()
                 await asyncio.to_thread(self._cache.sync)
             except DiskError as error:
                 self._end(error)
 
     async def _work(self, client: openai.AsyncOpenAI) -> None:
-        for digest, request in self._queue:
-            if self._over is not None:
-                return
-            reply = await self._ask(client, digest, request)
+        while self._over is None:
+            if not self._claimed:
+                if not self._unclaimed:
+                    return
+                self._claim_some()
+                continue
+            digest = self._claimed.popleft()
+            reply = await self._ask(client, digest, self._missing[digest])
             if reply is None:
                 return
+            if reply.status in ("failed", "refused"):
+                self._drop(digest)
             self._done += 1
             self._answered(digest, reply)
+
+    def _claim_some(self) -> None:
+        """Claim as many requests as are asked at once; those that others have, or have answered, are put aside."""
+        count = min(len(self._unclaimed), self._spec.max_concurrency)
+        self._claim_of([self._unclaimed.popleft() for _ in range(count)])
+
+    def _claim_of(self, digests: list[str]) -> None:
+        try:
+            mine = self._claims.take(digests)
+        except DiskError as error:
+            self._end(error)
+            return
+        self._claimed.extend(digest for digest in digests if digest in mine)
+        self._elsewhere.extend(digest for digest in digests if digest not in mine)
+
+    def _drop(self, digest: str) -> None:
+        """Others may try what got no answer here."""
+        try:
+            self._claims.drop([digest])
+        except DiskError as error:
+            self._end(error)
+
+    async def _wait_for_others(self) -> None:
+        """Until what others were asking is answered, or some of it is free to be asked here."""
+        while self._elsewhere and not self._claimed and self._over is None:
+            kind: type[Reply | ScoreReply] = Reply
+            if isinstance(self._missing[self._elsewhere[0]], ScoreRequest):
+                kind = ScoreReply
+            found = self._cache.get_many(self._elsewhere, kind)
+            for digest, reply in found.items():
+                self._done += 1
+                self._answered(digest, reply)
+            left, self._elsewhere = [digest for digest in self._elsewhere if digest not in found], []
+            self._claim_of(left)
+            if self._elsewhere and not self._claimed:
+                await self._pause(_LOOK_S)
 
     async def _ask(
         self, client: openai.AsyncOpenAI, digest: str, request: Request | ScoreRequest

@@ -6,9 +6,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -17,9 +18,11 @@ from epigone.disk import digest_json
 from epigone.errors import DiskError
 from epigone.records import Reply, Request, ScoreReply, ScoreRequest
 
-__all__ = ["CachedReply", "OpenBatch", "RequestCache", "Usage", "request_digest"]
+__all__ = ["CachedReply", "OpenBatch", "RequestCache", "Transaction", "Usage", "request_digest"]
 
-ReplyT = TypeVar("ReplyT", Reply, ScoreReply)
+ReplyT = TypeVar("ReplyT", bound=Reply | ScoreReply)
+Transaction = Callable[[str, Sequence[object]], list[Any]]
+"""Runs one statement with its values; gives its rows."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -38,6 +41,17 @@ CREATE TABLE IF NOT EXISTS batches (
     model TEXT NOT NULL,
     batch TEXT NOT NULL,             -- JSON: digests of its requests, the most it can cost
     collected INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS claims (
+    digest TEXT PRIMARY KEY,         -- of a request that somebody is asking
+    owner TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS askers (
+    owner TEXT PRIMARY KEY,
+    pid INTEGER NOT NULL,
+    started_at REAL NOT NULL,        -- of the process: numbers of processes are given again
+    host TEXT NOT NULL,
+    beat_at REAL NOT NULL            -- last sign of life
 ) WITHOUT ROWID;
 """
 _LOOKUP_SIZE = 500
@@ -132,10 +146,26 @@ class RequestCache:
             DiskError: no space, or the file is locked for more than a minute; none of them is then stored.
         """
         rows = [_row(entry) for entry in entries]
+        with self.transaction() as run:
+            for row in rows:
+                run("INSERT OR REPLACE INTO replies VALUES (?,?,?,?,?,?,?,?)", row)
+                run("DELETE FROM claims WHERE digest=?", row[:1])
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Statements that happen together or not at all, and that nobody else's fall between.
+
+        Raises:
+            DiskError: no space, or the file is locked for more than a minute; nothing has then happened.
+        """
+
+        def run(statement: str, values: Sequence[object]) -> list[Any]:
+            return self._connection.execute(statement, values).fetchall()
+
         with self._lock, _disk_errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.executemany("INSERT OR REPLACE INTO replies VALUES (?,?,?,?,?,?,?,?)", rows)
+                yield run
                 self._connection.execute("COMMIT")
             except BaseException:
                 self._connection.execute("ROLLBACK")
