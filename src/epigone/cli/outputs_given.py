@@ -9,13 +9,14 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct, structs
 
-from epigone.errors import SpecError
+from epigone.errors import DataError, SpecError
 from epigone.evaluate.outputs_file import Unmatched, match_outputs, read_outputs
 from epigone.records import ModelInfo, Output
 
 __all__ = ["GivenModel", "GivenOutputs", "draw_items", "read_given"]
 
 OtherRole = Literal["base", "student", "teacher_second_sample"]
+_LEAST_SECOND_SAMPLES = 10  # items; as many as an axis needs to enter a mean over axes
 
 
 class GivenModel(Struct, frozen=True):
@@ -48,12 +49,14 @@ def read_given(
 ) -> GivenOutputs:
     """Read ``FILE`` or ``NAME=FILE`` arguments; a file without a name goes by the model its rows name, or its stem.
 
-    Where no second teacher file is given and the teacher's own file holds several samples, its second samples serve.
+    Where no second teacher file is given and the teacher's own file holds several samples, its second samples serve;
+    a stray few among many items (a prompt that happens to stand twice) are no ceiling and are listed instead.
 
     Raises:
-        DataError: a file cannot be read, or has nothing in common with the teacher's.
-        SpecError: two files go by one name.
+        DataError: a file cannot be read, or has one id for two prompts.
+        SpecError: two files go by one name, or one has nothing in common with the teacher's.
     """
+    unmatched: list[Unmatched] = []
     teacher_name, rows = _read_named(teacher)
     firsts = [output for output in rows if output.sample == _lowest_sample(rows)[output.id]]
     asked: list[tuple[OtherRole, str, list[Output]]] = []
@@ -62,15 +65,17 @@ def read_given(
         asked.append(("teacher_second_sample", f"{teacher_name}#2" if name == teacher_name else name, outputs))
     else:
         further = _second_samples(rows)
-        if further:
+        if len(further) >= min(_LEAST_SECOND_SAMPLES, len(firsts)):
             asked.append(("teacher_second_sample", f"{teacher_name}#2", further))
+        else:
+            reason = f"answered twice, as are too few items to be a ceiling ({len(further)} of {len(firsts)})"
+            unmatched += [Unmatched(id=output.id, file=teacher_name, reason=reason) for output in further]
     if base is not None:
         asked.append(("base", *_read_named(base)))
     asked += [("student", *_read_named(student)) for student in students]
     _refuse_same_names([teacher_name, *(name for _, name, _ in asked)])
     base_name = next((name for role, name, _ in asked if role == "base"), None)
     others: list[GivenModel] = []
-    unmatched: list[Unmatched] = []
     for role, name, outputs in asked:
         matched = match_outputs(firsts, outputs, other_name=name)
         if not matched.other:
@@ -111,12 +116,22 @@ def draw_items(given: GivenOutputs, items: int | None, *, seed: int) -> GivenOut
 
 
 def _read_named(argument: str) -> tuple[str, list[Output]]:
-    name, equals, path = argument.rpartition("=")
+    name, equals, path = argument.partition("=")
     if not equals or Path(argument).exists():
         name, path = "", argument
     outputs = read_outputs(Path(path))
+    _refuse_ids_of_two_prompts(path, outputs)
     models = {output.model for output in outputs} - {""}
     return name or (models.pop() if len(models) == 1 else "") or Path(path).stem, outputs
+
+
+def _refuse_ids_of_two_prompts(path: str, outputs: Sequence[Output]) -> None:
+    """Samples of one item answer one prompt; an id that stands for two is numbered wrongly."""
+    prompts: dict[str, str] = {}
+    for output in outputs:
+        prompt = " ".join(output.prompt.split())
+        if prompt and prompts.setdefault(output.id, prompt) != prompt:
+            raise DataError(f"id '{output.id}' stands for two prompts", where=path, fix="give each prompt its own id")
 
 
 def _lowest_sample(outputs: Sequence[Output]) -> dict[str, int]:
