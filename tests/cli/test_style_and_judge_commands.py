@@ -94,6 +94,22 @@ def test_a_second_sample_in_the_teachers_own_file_is_the_ceiling(files: dict[str
     assert "big#2" in found["results"]["estimates"]
 
 
+def test_a_student_below_its_base_somewhere_has_no_lower_bound(files: dict[str, str], tmp_path: Path) -> None:
+    half = tmp_path / "half.jsonl"
+    lines, prose = (Path(files[role]).read_text().splitlines() for role in ("student", "base"))
+    half.write_text("\n".join([*lines[:30], *prose[30:]]))
+    common = ("style", "--teacher", files["teacher"], "--resamples", "100", "--out", str(tmp_path / "out"))
+    result = run(*common, "--base", str(half), "--student", files["student"], "--student", f"worse={files['base']}")
+    said = " ".join(result.output.split())
+    assert "note: worse is further from the teacher than its base in lists when the teacher lists;" in said
+    assert "its style closed bounds nothing" in said
+    assert "note: small" not in said
+    assert "at least" not in said
+    assert "worse is further from the teacher" in (tmp_path / "out" / "index.html").read_text()
+    without = run(*common, "--student", files["student"])
+    assert "without the outputs of a base (--base)" in " ".join(without.output.split())
+
+
 def test_the_same_files_and_seed_give_the_same_bytes(files: dict[str, str], tmp_path: Path) -> None:
     for name in ("one", "two"):
         run("style", "--teacher", files["teacher"], "--student", files["student"], "--out", str(tmp_path / name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,8 @@ from epigone.errors import SpecError
 from epigone.records import Axis, AxisKind, Estimate, ItemScore, ModelInfo, Results, Vote
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from epigone.cli.outputs_given import GivenOutputs
 
 __all__ = ["compare"]
@@ -68,13 +70,15 @@ def compare(
     write_jsonl(out / "unmatched.jsonl", given.unmatched)
     page = _write_page(given, results, out)
     console = Console(highlight=False)
-    console.print(_table(results))
+    _print_table(console, results)
     for note in results.notes:
         console.print(f"note: {note}", markup=False)
     console.print(
-        f"{given.items} items, {len(given.unmatched)} unmatched; estimates: {out / 'compare.json'}", soft_wrap=True
+        f"{given.items} items, {len(given.unmatched)} unmatched; estimates: {out / 'compare.json'}",
+        soft_wrap=True,
+        markup=False,
     )
-    console.print(f"page: {page}", soft_wrap=True)
+    console.print(f"page: {page}", soft_wrap=True, markup=False)
 
 
 def _read_items(path: Path) -> list[ItemScore]:
@@ -139,26 +143,19 @@ def _write_page(given: GivenOutputs, results: Results, out: Path) -> Path:
     return write_report(content, out / "index.html")
 
 
-def _table(results: Results) -> Any:
-    """Headline, then every headline axis: gap closed where there is one, else the level; students as columns."""
-    from rich.table import Table
-
-    from epigone.cli.style import spoken
+def _print_table(console: Console, results: Results) -> None:
+    """Headline, then every headline axis: the level; students as columns."""
+    from epigone.cli.style import print_estimates
 
     students = [model.name for model in results.models if model.role == "student"]
-    table = Table(box=None, pad_edge=False)
-    table.add_column("", overflow="fold")
-    for name in students:
-        table.add_column(name, justify="right", overflow="fold")
-    for key in ("style_closed", "capability_closed"):
-        cells = [_headline_of(results, key, name) for name in students]
-        if any(cells):
-            table.add_row(key.replace("_", " "), *(spoken(cell) if cell else "–" for cell in cells))
-    for axis in (axis for axis in results.axes if axis.headline):
-        levels = [results.estimates[name].get(axis.name) for name in students]
-        if any(levels):
-            table.add_row(axis.label, *(spoken(level) if level else "–" for level in levels))
-    return table
+    keys = ("style_closed", "capability_closed")
+    rows = [(key.replace("_", " "), [_headline_of(results, key, name) for name in students]) for key in keys]
+    rows += [
+        (axis.label, [results.estimates[name].get(axis.name) for name in students])
+        for axis in results.axes
+        if axis.headline
+    ]
+    print_estimates(console, students, rows)
 
 
 def _headline_of(results: Results, key: str, student: str) -> Estimate | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
@@ -92,10 +92,11 @@ def judge(
     write_json(out / "judge.json", found)
     write_jsonl(out / "unmatched.jsonl", given.unmatched)
     page = _write_page(given, found, out)
-    console.print(_table(found))
+    _print_table(console, found)
     for voter, counts in found.votes.items():
-        console.print(f"{voter}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
-    console.print(f"page: {page}", soft_wrap=True)
+        counted = ", ".join(f"{count} {status}" for status, count in counts.items())
+        console.print(f"{voter}: {counted}", markup=False)
+    console.print(f"page: {page}", soft_wrap=True, markup=False)
 
 
 def _read_votes(paths: Sequence[Path], given: GivenOutputs) -> list[Vote]:
@@ -243,18 +244,9 @@ def _write_page(given: GivenOutputs, found: JudgeFile, out: Path) -> Path:
     return write_report(content, out / "index.html")
 
 
-def _table(found: JudgeFile) -> Any:
-    from rich.table import Table
-
-    from epigone.cli.style import spoken
+def _print_table(console: Console, found: JudgeFile) -> None:
+    from epigone.cli.style import print_estimates
 
     estimates = {name: axes for name, axes in found.results.estimates.items() if axes}
-    table = Table(box=None, pad_edge=False)
-    table.add_column("", overflow="fold")
-    for name in estimates:
-        table.add_column(name, justify="right", overflow="fold")
-    for axis in found.results.axes:
-        cells = [axes.get(axis.name) for axes in estimates.values()]
-        if any(cells):
-            table.add_row(axis.label, *(spoken(cell) if cell else "–" for cell in cells))
-    return table
+    rows = [(axis.label, [axes.get(axis.name) for axes in estimates.values()]) for axis in found.results.axes]
+    print_estimates(console, list(estimates), rows)

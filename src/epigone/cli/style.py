@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from msgspec import Struct
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from epigone.evaluate.style import StyleClassifier
     from epigone.report import Sample
 
-__all__ = ["first_samples", "spoken", "style"]
+__all__ = ["first_samples", "print_estimates", "spoken", "style"]
 
 Ceiling = Literal["second_sample", "perfect_copy"]
 _FORMAT = 1
@@ -27,10 +28,12 @@ _TOKENIZER = "words and single punctuation marks"
 _CEILINGS: dict[Ceiling, str] = {
     "second_sample": "a second sample of the teacher, measured against the first",
     "perfect_copy": "no second sample was given: the teacher's own answers stand in, which nobody reaches, so that "
-    "style closed is a lower bound. Splits of the teacher's answers bound the ceiling from below: 'shuffled' (dealt "
-    "to other prompts) for each axis, two halves for the classifier",
+    "style closed is a lower bound for a student that moved away from the teacher on no axis. Splits of the teacher's "
+    "answers bound the ceiling from below: 'shuffled' (dealt to other prompts) for each axis, two halves for the "
+    "classifier",
 }
 _SPLIT = "teacher, split in halves"
+_LABEL_WIDTH, _CELL_WIDTH = 20, 20  # of a terminal's table, in characters
 
 
 class StyleFile(Struct, frozen=True, kw_only=True):
@@ -89,9 +92,11 @@ def style(
     write_jsonl(out / "items.jsonl", rows)
     write_jsonl(out / "unmatched.jsonl", given.unmatched)
     page = _write_page(given, found, out)
-    console.print(_table(found))
+    _print_table(console, found)
+    for caveat in _caveats(given, found):
+        console.print(f"note: {caveat}", markup=False)
     console.print(f"{found.items} items, {found.unmatched} unmatched; ceiling: {found.ceiling_note}")
-    console.print(f"page: {page}", soft_wrap=True)
+    console.print(f"page: {page}", soft_wrap=True, markup=False)
 
 
 def _tone_cost(console: Console, path: Path, given: GivenOutputs, *, seed: int, yes: bool) -> JudgeSpec:
@@ -193,7 +198,8 @@ def _write_page(given: GivenOutputs, found: StyleFile, out: Path) -> Path:
     content = ReportContent(
         results=found.results,
         title=f"Style of {', '.join(model.info.name for model in given.of_role('student'))} against {found.teacher}",
-        summary=f"{'. '.join(parts)}. Ceiling: {found.ceiling_note}. Lengths in {found.tokenizer}.",
+        summary=f"{'. '.join(parts)}. Ceiling: {found.ceiling_note}. Lengths in {found.tokenizer}."
+        + "".join(f" Note: {caveat}." for caveat in _caveats(given, found)),
         samples=first_samples(given),
         links=(("style.json", "style.json"), ("items.jsonl", "items.jsonl"), ("unmatched.jsonl", "unmatched.jsonl")),
     )
@@ -227,28 +233,70 @@ def spoken(estimate: Estimate) -> str:
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def _table(found: StyleFile) -> Any:
-    """Headline axes, the classifier and style closed; models as columns."""
-    from rich.table import Table
+def _caveats(given: GivenOutputs, found: StyleFile) -> list[str]:
+    """Why a number is not there, or is not what it seems."""
+    if not given.of_role("base"):
+        return ["without the outputs of a base (--base) there is no gap, and so no style closed"]
+    caveats: list[str] = []
+    for name, estimate in found.style_closed.items():
+        away = _moved_away(found, name) if found.ceiling == "perfect_copy" and estimate.value is not None else []
+        if estimate.value is None:
+            caveats.append(f"style closed of {name} is not estimated: {estimate.method}")
+        elif away:
+            caveats.append(
+                f"{name} is further from the teacher than its base in {'; '.join(away)}: there the unknown ceiling "
+                "makes it look better than it is, and its style closed bounds nothing"
+            )
+    return caveats
 
-    models = [model.name for model in found.results.models if model.name in found.results.estimates]
+
+def _moved_away(found: StyleFile, student: str) -> list[str]:
+    """Labels of the axes under style closed on which the student is further from the teacher than its base."""
+    results = found.results
+    key = "style_closed" if results.headline_models[:1] == (student,) else f"style_closed@{student}"
+    closed = results.gap_closed.get(student, {})
+    labels = {axis.name: axis.label for axis in results.axes}
+    return [labels[name] for name in results.headline_over.get(key, ()) if (closed[name].value or 0.0) < 0]
+
+
+def print_estimates(
+    console: Console, names: Sequence[str], rows: Sequence[tuple[str, Sequence[Estimate | None]]]
+) -> None:
+    """A table of estimates, a row an axis, models as columns, cut into several where the terminal is narrow.
+
+    Names come from files and may hold anything: no markup is read from them. Rows without an estimate are left out.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    at_once = max(1, (console.width - _LABEL_WIDTH) // _CELL_WIDTH)
+    for start in range(0, len(names), at_once):
+        here = slice(start, start + at_once)
+        table = Table(box=None, pad_edge=False)
+        table.add_column("", overflow="fold")
+        for name in names[here]:
+            table.add_column(Text(name), justify="right", overflow="fold")
+        for label, cells in rows:
+            if any(cells):
+                table.add_row(Text(label), *(spoken(cell) if cell else "–" for cell in cells[here]))
+        console.print(table)
+
+
+def _print_table(console: Console, found: StyleFile) -> None:
+    """Headline axes, the classifier and style closed; models as columns."""
     copy = f"{found.teacher} (itself)"
-    models = [name for name in models if found.results.estimates[name] and name != copy]
-    table = Table(box=None, pad_edge=False)
-    table.add_column("", overflow="fold")
-    for name in models:
-        table.add_column(name, justify="right", overflow="fold")
-    for axis in found.results.axes:
-        if axis.headline or axis.name == "tone.authoritative_tone":
-            estimates = (found.results.estimates[name].get(axis.name) for name in models)
-            table.add_row(axis.label, *(spoken(e) if e else "–" for e in estimates))
-    table.add_row(
-        "classifier AUC", *(spoken(found.classifier[n].auc) if n in found.classifier else "–" for n in models)
-    )
-    closed = found.style_closed
-    if _SPLIT in found.classifier:
-        table.add_row("… of the teacher's halves", spoken(found.classifier[_SPLIT].auc), *([""] * (len(models) - 1)))
-    if closed:
-        label = "style closed" if found.ceiling == "second_sample" else "style closed, at least"
-        table.add_row(label, *(spoken(closed[name]) if name in closed else "–" for name in models))
-    return table
+    names = [model.name for model in found.results.models if found.results.estimates.get(model.name)]
+    names = [name for name in names if name != copy]
+    rows: list[tuple[str, list[Estimate | None]]] = [
+        (axis.label, [found.results.estimates[name].get(axis.name) for name in names])
+        for axis in found.results.axes
+        if axis.headline or axis.name == "tone.authoritative_tone"
+    ]
+    told = {name: classifier.auc for name, classifier in found.classifier.items()}
+    rows.append(("classifier AUC", [told.get(name) for name in names]))
+    bounded = found.ceiling == "perfect_copy" and not any(_moved_away(found, name) for name in found.style_closed)
+    label = "style closed, at least" if bounded else "style closed"
+    rows.append((label, [found.style_closed.get(name) for name in names]))
+    print_estimates(console, names, rows)
+    if _SPLIT in told:
+        console.print(f"classifier AUC of the teacher's halves against one another: {spoken(told[_SPLIT])}")
