@@ -44,6 +44,13 @@ def test_thirteen_words_in_a_row_match_whatever_their_case_and_punctuation() -> 
     assert found([item(PASSAGE)], data) == [("1", "prompt", "a", 0, 13.0)]
 
 
+def test_a_word_is_whole_in_scripts_that_write_vowels_as_marks() -> None:
+    five = "यह किताब मेज़ पर है"
+    assert found([item(five)], [asks("a", five)], shortest_words=6) == []
+    assert found([item(five)], [asks("a", f"सुनो: {five}।")], shortest_words=5) == [("1", "prompt", "a", 0, 5.0)]
+    assert found([item(five)], [asks("a", five.replace("किताब", "कीताब"))], shortest_words=5) == []
+
+
 def test_a_shorter_evaluation_text_matches_whole_and_a_tiny_one_is_not_checked() -> None:
     nine, three = "who painted the ceiling of that chapel in rome", "who painted it"
     data = [asks("a", f"Quiz! {nine}? Please."), asks("b", "who painted the ceiling of that chapel"), asks("c", three)]

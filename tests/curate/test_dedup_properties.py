@@ -58,6 +58,23 @@ def test_a_planted_near_miss_stays(other: str) -> None:
     assert len(kept([asks("a", ORIGINAL), asks("b", other)])) == 2
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("किताब कहाँ है?", "कीताब कहाँ है?"),  # Hindi: a short and a long vowel
+        ("ก่อน", "ก้อน"),  # Thai: before, and lump
+        ("What is x\u0304 here?", "What is x\u0302 here?"),  # x̄ and x̂ have no composed form
+    ],
+)
+def test_queries_that_differ_in_a_letter_s_marks_are_two(one: str, other: str) -> None:
+    assert len(kept([asks("a", one), asks("b", other)])) == 2
+    assert len(kept([asks("a", one), asks("b", f" {one} !")])) == 1
+
+
+def test_marks_that_stand_on_no_letter_are_punctuation() -> None:
+    assert len(kept([asks("a", "Thanks \u2764\ufe0f"), asks("b", "thanks!"), asks("c", "thanks -\u0301")])) == 1
+
+
 def test_each_kind_of_normalization_can_be_switched_off() -> None:
     pairs = {"case": "WHY IS IT?", "white_space": "why  is it?", "punctuation": "why is it", "unicode": "ｗhy is it?"}
     for rule, variant in pairs.items():

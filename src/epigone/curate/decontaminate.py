@@ -9,7 +9,6 @@ Prompts are compared with the user's turns, answers with the assistant's.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -21,12 +20,12 @@ from pydantic import Field
 from epigone.curate.bleu import BleuPairs, Hypotheses, tokenize_13a
 from epigone.curate.curated import Checked, EvaluationText, Match, Notes
 from epigone.curate.grams import GramTable
+from epigone.curate.queries import split_words
 from epigone.records import Conversation, Drop
 from epigone.specs import Spec
 
 __all__ = ["Decontaminate", "DecontaminateSpec", "find_matches"]
 
-_WORD = re.compile(r"\w+")
 _EXCERPT = 4_000  # characters of each text in the audit file
 
 
@@ -152,7 +151,7 @@ class _BleuFinder:
 
     def __init__(self, spec: DecontaminateSpec, texts: Sequence[_Text]) -> None:
         tokens = [tokenize_13a(text.text) for text in texts]
-        kept = [place for place, words in enumerate(tokens) if len(words) >= spec.shortest_tokens]
+        kept = [place for place, found in enumerate(tokens) if len(found) >= spec.shortest_tokens]
         self.texts = [texts[place] for place in kept]
         self.part = texts[0].part
         self._floor = spec.bleu_above
@@ -170,11 +169,11 @@ class _NgramFinder:
     """Evaluation texts that have a long run of words in common with a training turn."""
 
     def __init__(self, spec: DecontaminateSpec, texts: Sequence[_Text]) -> None:
-        words = [_words(text.text) for text in texts]
-        kept = [place for place, found in enumerate(words) if len(found) >= spec.shortest_words]
+        said = [_words(text.text) for text in texts]
+        kept = [place for place, found in enumerate(said) if len(found) >= spec.shortest_words]
         self.texts = [texts[place] for place in kept]
         self.part = texts[0].part
-        kept_words = [words[place] for place in kept]
+        kept_words = [said[place] for place in kept]
         self._table = GramTable(kept_words, spec.ngram_words)
         # needles[n][g]: the evaluation texts that n-gram g stands for; shorter than ngram_words only where it is the
         # whole text.
@@ -208,4 +207,4 @@ class _NgramFinder:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return split_words(unicodedata.normalize("NFKC", text).casefold())

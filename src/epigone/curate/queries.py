@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
-from typing import Literal
+from functools import cache
+from typing import Literal, NamedTuple
 
 from epigone.records import Conversation
 from epigone.specs import Spec
 
-__all__ = ["Normalization", "first_query", "is_continuation", "normalize", "substantive_queries", "user_queries"]
+__all__ = [
+    "Normalization",
+    "first_query",
+    "is_continuation",
+    "normalize",
+    "split_words",
+    "substantive_queries",
+    "user_queries",
+]
 
-_PUNCTUATION = re.compile(r"[^\w\s]|_")
+_ASCII_WORD = re.compile(r"\w+")
 _WORD_CHARACTER = re.compile(r"[^\W_]")
 _POLITE = r"(?:please|pls|plz|kindly|ok|okay|yes|can you|could you)"
 _GO_ON = r"(?:continue|cont|go on|go ahead|keep going|carry on|proceed|resume|more|next|keep writing|finish)"
@@ -40,9 +50,34 @@ def normalize(text: str, rules: Normalization = Normalization()) -> str:
     while (settled := _fold(text, rules)) != text:  # folding can leave a form that composes again: settle it
         text = settled
     if rules.punctuation:
-        bare = _PUNCTUATION.sub(" " if rules.white_space else "", text)
+        bare = _patterns().punctuation.sub(" " if rules.white_space else "", text)
         text = bare if bare.strip() else text
     return " ".join(text.split()) if rules.white_space else text
+
+
+def split_words(text: str) -> list[str]:
+    """The words of ``text`` as runs of letters and digits, each with the marks that belong to it."""
+    return (_ASCII_WORD if text.isascii() else _patterns().word).findall(text)
+
+
+class _Patterns(NamedTuple):
+    word: re.Pattern[str]
+    punctuation: re.Pattern[str]
+
+
+@cache
+def _patterns() -> _Patterns:
+    """Words and punctuation where a letter keeps its marks. Python's ``\\w`` has none of the vowel signs of Hindi or
+    Thai, and would take words that differ in a vowel for one. Marks that enclose a sign, or only choose how it is drawn
+    (variation selectors), are no part of a word."""
+    marks = "".join(
+        chr(code)
+        for code in range(0x300, sys.maxunicode + 1)
+        if unicodedata.category(chr(code)) in ("Mn", "Mc") and "VARIATION SELECTOR" not in unicodedata.name(chr(code))
+    )
+    return _Patterns(
+        word=re.compile(rf"\w[\w{marks}]*"), punctuation=re.compile(rf"(?:[^\w\s{marks}]|_|(?<!\S)[{marks}])[{marks}]*")
+    )
 
 
 def _fold(text: str, rules: Normalization) -> str:
@@ -55,8 +90,8 @@ def is_continuation(query: str) -> bool:
     """Whether a turn only asks the model to go on: ``continue``, ``please continue.``, ``go on``, or no word at all."""
     if len(query) > 160:
         return False
-    words = normalize(query)
-    return not _WORD_CHARACTER.search(words) or _CONTINUATION.fullmatch(words) is not None
+    bare = normalize(query)
+    return not _WORD_CHARACTER.search(bare) or _CONTINUATION.fullmatch(bare) is not None
 
 
 def user_queries(conversation: Conversation) -> list[str]:

@@ -8,7 +8,7 @@ nearest training queries, divided by the prompt's BM25 to itself, so that items 
 from __future__ import annotations
 
 import math
-import re
+import unicodedata
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,14 +19,13 @@ from pydantic import Field
 from scipy import sparse
 
 from epigone.curate.curated import EvaluationText, Notes
-from epigone.curate.queries import substantive_queries
+from epigone.curate.queries import split_words, substantive_queries
 from epigone.errors import InputError
 from epigone.records import Conversation, ItemSupport
 from epigone.specs import Spec
 
 __all__ = ["MeasureSupport", "SupportSpec", "support"]
 
-_WORD = re.compile(r"\w+")
 _K1, _B = 1.5, 0.75
 _CELLS = 4_000_000  # scores of items against queries held at once: they are dense
 
@@ -149,4 +148,4 @@ class _Bm25:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
+    return split_words(unicodedata.normalize("NFC", text).casefold())
