@@ -136,3 +136,17 @@ def test_the_command_line_writes_a_folder_and_shows_the_funnel(tmp_path: Path) -
     assert "deduplicate" in result.output
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"conversations.jsonl", "drops.jsonl", "audit.jsonl", "curated.json", "card.md", "card.html"} <= written
+
+
+def test_nothing_of_an_earlier_recipe_stays_in_the_folder_but_what_a_person_wrote(tmp_path: Path) -> None:
+    data, recipe, items, out = (tmp_path / name for name in ("in.jsonl", "recipe.yaml", "items.jsonl", "out"))
+    write_jsonl(data, DATA)
+    write_jsonl(items, [EvaluationText(benchmark="b", item="1", prompt="number 1")])
+    recipe.write_text("steps: [clean]")
+    command = ["curate", str(recipe), str(data), "--out", str(out)]
+    assert CliRunner().invoke(app, [*command, "--evaluation", str(items)]).exit_code == 0
+    assert (out / "support.jsonl").exists()
+    (out / "replay.jsonl").write_text('{"text": "of another recipe"}\n')
+    (out / "labels.jsonl").write_text("")
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert [name for name in ("support", "replay", "labels") if (out / f"{name}.jsonl").exists()] == ["labels"]

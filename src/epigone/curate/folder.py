@@ -98,11 +98,14 @@ def _write_records(
 
 def _write_findings(curated: Curated, card: DataCard, folder: Path) -> None:
     write_jsonl(folder / "audit.jsonl", curated.audit)
-    for name, records in (("support", curated.support), ("labels", curated.labels)):
+    if curated.labels:  # else a labels file may be there that a person is writing
+        write_jsonl(folder / "labels.jsonl", curated.labels)
+    replay = [{"text": text} for text in curated.replay]
+    for name, records in (("support", curated.support), ("replay", replay)):
         if records:
             write_jsonl(folder / f"{name}.jsonl", records)
-    if curated.replay:
-        write_jsonl(folder / "replay.jsonl", ({"text": text} for text in curated.replay))
+        else:  # what an earlier recipe left here would pass for this one's
+            (folder / f"{name}.jsonl").unlink(missing_ok=True)
     write_json(
         folder / "curated.json",
         {
