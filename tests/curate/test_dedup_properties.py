@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from epigone.curate import run_step
 from epigone.curate.curated import Notes
 from epigone.curate.deduplicate import Deduplicate, DeduplicateSpec
 from epigone.curate.near_duplicates import NearDuplicates, NearDuplicatesSpec
 from epigone.curate.queries import Normalization, is_continuation, normalize, substantive_queries
+from epigone.errors import SpecError
 from epigone.records import Conversation, Drop, Message
 
 
@@ -188,3 +190,8 @@ def test_near_duplicates_estimate_the_jaccard_similarity_without_bias() -> None:
         outcome = list(step.run([asks("a", " ".join(base)), asks("b", other)], Notes()))
         found += isinstance(outcome[1], Drop)
     assert found >= 34  # 0.81 is three standard errors above 0.7
+
+
+def test_near_duplicates_that_no_index_can_find_are_refused() -> None:
+    with pytest.raises(SpecError, match="16 permutations are too few"):
+        list(run_step("near_duplicates", [], threshold=0.99, permutations=16))

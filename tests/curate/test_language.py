@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from epigone.curate import run_step
 from epigone.curate.curated import Notes
 from epigone.curate.language import Detector, Language, LanguageSpec, detect_language, prose
+from epigone.errors import SpecError
 from epigone.records import Conversation, Drop, Message
 
 LOCALE = Path("/usr/share/locale")
@@ -136,3 +138,20 @@ def test_confusion_between_two_detectors_is_counted() -> None:
     data = [Conversation(id=str(n), messages=(Message(role="user", content=turn),)) for n, turn in enumerate(turns)]
     list(Language(LanguageSpec(detectors=("eldc", "py3langid"))).run(data, notes))
     assert notes.counts == {"language.confusion en en": 2, "language.confusion de de": 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"keep": ["english"]}, "keep"),
+        ({"keep": ["EN"]}, "keep"),
+        ({"keep": []}, "keep"),
+        ({"keep": ["en", "xx"]}, "eldc never finds xx"),
+        ({"detectors": ["eldc", "eldc"]}, "named twice"),
+    ],
+)
+def test_a_language_that_no_detector_finds_is_refused_before_everything_is_dropped(
+    settings: dict[str, object], says: str
+) -> None:
+    with pytest.raises(SpecError, match=says):
+        list(run_step("language", [], **settings))

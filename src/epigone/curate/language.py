@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import islice
-from typing import Literal
+from typing import Annotated, Literal
 
 import eldc
 import msgspec
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from epigone.curate.curated import Notes
 from epigone.records import Conversation, Drop
@@ -34,8 +34,8 @@ _LOCK = threading.Lock()
 class LanguageSpec(Spec):
     """Which languages stay, and what happens where no language can be told."""
 
-    keep: tuple[str, ...] = ("en",)
-    """ISO 639-1 codes of the languages that stay."""
+    keep: tuple[Annotated[str, Field(pattern="^[a-z]{2}$")], ...] = Field(default=("en",), min_length=1)
+    """ISO 639-1 codes of the languages that stay, such as ``en``; ``eldc`` must know them where it is asked."""
     detectors: tuple[Detector, ...] = Field(default=("eldc",), min_length=1)
     """Which detectors must find a language of ``keep``; two of them must both do so."""
     short_letters: int = Field(default=20, ge=0)
@@ -45,6 +45,15 @@ class LanguageSpec(Spec):
     """What happens to dialogues too short to tell."""
     code: Literal["keep", "drop"] = "keep"
     """What happens to dialogues that hold code and too little prose to tell."""
+
+    @model_validator(mode="after")
+    def _can_be_found(self) -> LanguageSpec:
+        unknown = sorted(set(self.keep) - set(eldc.LANGUAGES)) if "eldc" in self.detectors else []
+        if unknown:
+            raise ValueError(f"eldc never finds {', '.join(unknown)}; it knows {', '.join(eldc.LANGUAGES)}")
+        if len(set(self.detectors)) < len(self.detectors):
+            raise ValueError("a detector is named twice: it would always agree with itself")
+        return self
 
 
 def prose(text: str) -> str:

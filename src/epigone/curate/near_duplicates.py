@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from datasketch import LeanMinHash, MinHash, MinHashLSH
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from epigone.curate.curated import Notes
 from epigone.curate.queries import first_query, normalize
@@ -27,7 +27,23 @@ class NearDuplicatesSpec(Spec):
     shingle_words: int = Field(default=3, ge=1)
     """Words in one n-gram; a shorter query is one n-gram."""
     permutations: int = Field(default=128, ge=16)
-    """Length of the signatures: the estimate's standard error is about 0.5 / √permutations at most."""
+    """Length of the signatures: the estimate's standard error is about 0.5 / √permutations at most. A threshold
+    close to 1 needs many."""
+
+    @model_validator(mode="after")
+    def _can_be_searched(self) -> NearDuplicatesSpec:
+        try:
+            self.index()
+        except ValueError as error:
+            raise ValueError(
+                f"{self.permutations} permutations are too few for a threshold of {self.threshold:g}"
+            ) from error
+        return self
+
+    def index(self) -> MinHashLSH:
+        """An empty index, which finds the queries worth comparing."""
+        # Missing a pair costs more than comparing one in vain: every candidate's similarity is looked at again.
+        return MinHashLSH(threshold=self.threshold, num_perm=self.permutations, weights=(0.1, 0.9))
 
 
 class NearDuplicates:
@@ -38,8 +54,7 @@ class NearDuplicates:
         self._seed = seed % 2**32
 
     def run(self, stream: Iterable[Conversation], notes: Notes) -> Iterator[Conversation | Drop]:  # noqa: ARG002
-        # Missing a pair costs more than comparing one in vain: every candidate's similarity is looked at again.
-        index = MinHashLSH(threshold=self.spec.threshold, num_perm=self.spec.permutations, weights=(0.1, 0.9))
+        index = self.spec.index()
         kept: list[tuple[str, LeanMinHash]] = []
         for conversation in stream:
             query = first_query(conversation)
