@@ -99,7 +99,7 @@ def test_nobody_waits_for_one_that_was_killed(endpoint: Any, tmp_path: Path) -> 
     assert endpoint.asked == {"ok: long": 2}
 
 
-def test_a_claim_ends_with_an_answer_a_release_and_half_a_minute_of_silence(tmp_path: Path) -> None:
+def test_a_claim_ends_with_an_answer_or_a_release(tmp_path: Path) -> None:
     cache = RequestCache(tmp_path / "requests.sqlite")
     digests = [request_digest("m", ask(str(number))) for number in range(4)]
     first, second, third = Claims(cache), Claims(cache), Claims(cache)
@@ -112,8 +112,49 @@ def test_a_claim_ends_with_an_answer_a_release_and_half_a_minute_of_silence(tmp_
     cache.put([CachedReply(digest=digests[0], model="m", request=None, reply=reply)])
     second.release()
     assert third.take(digests) == set(digests[1:]), "what is answered is nobody's to ask"
+    for one in (first, third):
+        one.release()
+    assert list(tmp_path.glob("*-asks-*")) == []
+    assert Claims(cache).take(digests) == set(digests[1:])
 
-    for silent_s, free in ((29.0, set()), (31.0, set(digests[1:]))):
-        with cache.transaction() as run:
-            run("UPDATE askers SET host = 'elsewhere', pid = 1, beat_at = ?", (time.time() - silent_s,))
-        assert Claims(cache).take(digests) == free
+
+def test_two_batches_of_the_same_questions_are_one(endpoint: Any, tmp_path: Path) -> None:
+    requests = [ask(f"ok: {number}") for number in range(30)]
+    path = tmp_path / "requests.sqlite"
+    askers = [model(endpoint, path, batch_endpoint=True, batch_poll_s=0.1) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda asker, order: asker.generate(order), askers, [requests, requests[:20]]))
+    assert endpoint.asked.total() == len(endpoint.asked) == 30
+    assert [reply.text for reply in found[1]] == [reply.text for reply in found[0][:20]]
+    spending = askers[0].budget.spending()
+    assert (spending.unconfirmed_tokens, spending.held_tokens) == (0, 0)
+    assert spending.spent_tokens == RequestCache(path).usage().tokens > 0
+
+
+def test_waiting_for_another_is_not_taken_for_the_endpoints_silence(
+    endpoint: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("epigone.models.asking._LIMITED_S", 0.5)
+    cache = RequestCache(tmp_path / "requests.sqlite")
+    asker = model(endpoint, cache.path)
+    holder = Claims(cache)
+    holder.take([request_digest("m", ask("429: once"))])
+    with ThreadPoolExecutor(1) as pool:
+        reply = pool.submit(asker.generate, [ask("429: once")])
+        time.sleep(2.5)
+        holder.release()
+        assert reply.result(60)[0].status == "ok"
+
+
+def test_what_goes_wrong_in_one_place_ends_the_asking_before_the_rest_is_paid(endpoint: Any, tmp_path: Path) -> None:
+    endpoint.delay_s = 0.02
+    asker = model(endpoint, tmp_path / "requests.sqlite")
+
+    def stop(done: int, _: int | None) -> None:
+        if done == 3:
+            raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        asker.generate([ask(f"ok: {number}") for number in range(100)], stop)
+    assert endpoint.asked.total() < 20
+    assert asker.cache.usage().replies == endpoint.asked.total(), "what was in flight is kept"

@@ -31,7 +31,7 @@ __all__ = ["Asking", "api_key", "open_client", "without_key"]
 _NEVER_REACHED_S, _LOST_S = 5.0, 60.0
 _LIMITED_S = 600.0
 _SYNC_S = 1.0
-_LOOK_S = 0.2
+_LOOK_S = (0.1, 2.0)
 _TRY_AGAIN = {408, 409, 425, 429}
 _CONCERNS_ALL = {
     401: "refuses the key",
@@ -96,7 +96,7 @@ class Asking:
     up, or was killed over, is asked after all.
 
     Args:
-        missing: requests by digest; each is asked once.
+        missing: requests by digest, all of one kind; each is asked once.
         answered: called with each digest and its reply as it is known (failures too).
     """
 
@@ -113,6 +113,9 @@ class Asking:
         self._missing, self._answered = missing, answered
         self._unclaimed, self._claimed = deque(missing), deque[str]()
         self._elsewhere: list[str] = []
+        self._kind: type[Reply | ScoreReply] = Reply
+        if any(isinstance(request, ScoreRequest) for request in missing.values()):
+            self._kind = ScoreReply
         self._claims = Claims(cache)
         self._pace = Pace(spec.max_concurrency, spec.requests_per_minute, spec.tokens_per_minute)
         self._cache, self._committer = cache, Committer(cache)
@@ -135,18 +138,16 @@ class Asking:
         forcing = asyncio.create_task(self._force_to_disk())
         try:
             async with open_client(self._spec) as client:
-                while (self._unclaimed or self._claimed or self._elsewhere) and self._over is None:
+                while (self._unclaimed or self._claimed or self._elsewhere) and not self._ended.is_set():
                     workers = min(self._spec.max_concurrency, len(self._unclaimed) + len(self._claimed))
-                    results = await asyncio.gather(
-                        *(self._work(client) for _ in range(workers)), return_exceptions=True
-                    )
-                    for result in results:
+                    work = (self._work(client) for _ in range(workers))
+                    for result in await asyncio.gather(*work, return_exceptions=True):
                         if isinstance(result, BaseException):
                             raise result
                     await self._wait_for_others()
         finally:
             forcing.cancel()
-            with suppress(DiskError):  # what a process that ended has claimed is free
+            with suppress(DiskError):  # its claims have ended all the same
                 self._claims.release()
             self._cache.sync()
         if self._over is not None:
@@ -157,62 +158,68 @@ class Asking:
         while self._over is None:
             await asyncio.sleep(_SYNC_S)
             try:
-                self._claims.beat()
                 await asyncio.to_thread(self._cache.sync)
             except DiskError as error:
                 self._end(error)
 
     async def _work(self, client: openai.AsyncOpenAI) -> None:
-        while self._over is None:
-            if not self._claimed:
-                if not self._unclaimed:
+        """Ask one after the other; what goes wrong here ends the others' work too, after what they have in flight."""
+        try:
+            while not self._ended.is_set():
+                if self._claimed:
+                    await self._ask_next(client, self._claimed.popleft())
+                elif self._unclaimed:
+                    count = min(len(self._unclaimed), self._spec.max_concurrency)
+                    self._claim([self._unclaimed.popleft() for _ in range(count)])
+                    await asyncio.sleep(0)
+                else:
                     return
-                self._claim_some()
-                continue
-            digest = self._claimed.popleft()
-            reply = await self._ask(client, digest, self._missing[digest])
-            if reply is None:
-                return
-            if reply.status in ("failed", "refused"):
-                self._drop(digest)
-            self._done += 1
-            self._answered(digest, reply)
-
-    def _claim_some(self) -> None:
-        """Claim as many requests as are asked at once; those that others have, or have answered, are put aside."""
-        count = min(len(self._unclaimed), self._spec.max_concurrency)
-        self._claim_of([self._unclaimed.popleft() for _ in range(count)])
-
-    def _claim_of(self, digests: list[str]) -> None:
-        try:
-            mine = self._claims.take(digests)
-        except DiskError as error:
+        except EpigoneError as error:
             self._end(error)
+        except BaseException:
+            self._ended.set()
+            raise
+
+    async def _ask_next(self, client: openai.AsyncOpenAI, digest: str) -> None:
+        reply = await self._ask(client, digest, self._missing[digest])
+        if reply is None:
             return
-        self._claimed.extend(digest for digest in digests if digest in mine)
-        self._elsewhere.extend(digest for digest in digests if digest not in mine)
-
-    def _drop(self, digest: str) -> None:
-        """Others may try what got no answer here."""
-        try:
+        if reply.status in ("failed", "refused"):
             self._claims.drop([digest])
-        except DiskError as error:
-            self._end(error)
+        self._know(digest, reply)
+
+    def _know(self, digest: str, reply: Reply | ScoreReply) -> None:
+        self._done += 1
+        self._answered(digest, reply)
+
+    def _claim(self, digests: list[str]) -> None:
+        """Take what is free for this round, and learn what others know; what they are asking is put aside."""
+        mine = self._claims.take(digests)
+        others = [digest for digest in digests if digest not in mine]
+        self._claimed.extend(digest for digest in digests if digest in mine)
+        known = self._cache.get_many(others, self._kind)
+        for digest, reply in known.items():
+            self._know(digest, reply)
+        self._elsewhere.extend(digest for digest in others if digest not in known)
 
     async def _wait_for_others(self) -> None:
         """Until what others were asking is answered, or some of it is free to be asked here."""
-        while self._elsewhere and not self._claimed and self._over is None:
-            kind: type[Reply | ScoreReply] = Reply
-            if isinstance(self._missing[self._elsewhere[0]], ScoreRequest):
-                kind = ScoreReply
-            found = self._cache.get_many(self._elsewhere, kind)
-            for digest, reply in found.items():
-                self._done += 1
-                self._answered(digest, reply)
-            left, self._elsewhere = [digest for digest in self._elsewhere if digest not in found], []
-            self._claim_of(left)
-            if self._elsewhere and not self._claimed:
-                await self._pause(_LOOK_S)
+        pause_s = _LOOK_S[0]
+        waited = bool(self._elsewhere)
+        while self._elsewhere and not self._claimed and not self._ended.is_set():
+            left, self._elsewhere = self._elsewhere, []
+            held = self._claims.held_elsewhere(left)
+            free = [digest for digest in left if digest not in held]
+            some, rest = free[: self._spec.max_concurrency], free[self._spec.max_concurrency :]
+            self._elsewhere = [digest for digest in left if digest in held] + rest
+            if some:
+                self._claim(some)
+            else:
+                await self._pause(pause_s)
+                pause_s = min(2 * pause_s, _LOOK_S[1])
+        if waited:  # others' time was not the endpoint's silence
+            self._heard_at = self._answered_at = time.monotonic()
+            self._unheard_attempts = 0
 
     async def _ask(
         self, client: openai.AsyncOpenAI, digest: str, request: Request | ScoreRequest
@@ -233,7 +240,7 @@ class Asking:
             outcome = await self._attempt(client, digest, request, worst)
             if not isinstance(outcome, _Failure):
                 return outcome
-            if self._over is not None:
+            if self._ended.is_set():
                 return None
             waits = outcome.limited and time.monotonic() - started < _LIMITED_S
             if attempt >= self._spec.max_attempts and not waits:
@@ -254,7 +261,7 @@ class Asking:
         """Set the worst cost of an attempt aside, waiting for others to settle; ``None`` once everything is over."""
         worst = worst_cost(self._spec, request, extra_tokens=self._extra_prompt_tokens)
         while not self._budget.reserve(worst):
-            if self._over is not None:
+            if self._ended.is_set():
                 return None
             if self._budget.is_stuck():
                 self._end(self._budget_error())

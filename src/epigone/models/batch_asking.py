@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 import openai
 from msgspec import Struct
 
 from epigone.disk import digest_json
-from epigone.errors import BudgetExceeded, EndpointError
+from epigone.errors import BudgetExceeded, DiskError, EndpointError
 from epigone.models.api_spec import ApiSpec
 from epigone.models.api_wire import UnreadableReply, Usage, read_reply, write_request
 from epigone.models.asking import api_key, without_key
 from epigone.models.budget import Budget, Reservation
+from epigone.models.claims import Claims
 from epigone.models.request_cache import CachedReply, OpenBatch, RequestCache
 from epigone.models.worst_cost import worst_cost
 from epigone.records import Reply, Request
@@ -29,6 +30,7 @@ _MOST_REQUESTS = 50_000
 _MOST_BYTES = 100_000_000
 _OVER = {"completed", "failed", "expired", "cancelled"}
 _MARK = "epigone_requests"
+_OTHERS_S = 2.0
 
 _Part = list[tuple[str, bytes, Reservation]]
 """Requests of one file: digest, line, the most it can cost."""
@@ -80,23 +82,41 @@ class BatchAsking:
             EndpointError: the endpoint cannot be reached, has no batches, or refuses one.
             BudgetExceeded: the next request would pass the budget; batches already sent are collected first.
         """
+        claims = Claims(self._cache)
         with self._client, self._endpoint_errors():
-            waiting = [batch for batch in self._open_batches() if self._missing.keys() & set(batch.digests)]
-            on_their_way = {digest for batch in waiting for digest in batch.digests}
-            left = [digest for digest in self._missing if digest not in on_their_way]
-            while left or waiting:
-                sent, left = self._send(left)
-                waiting += sent
-                if not waiting:
-                    raise BudgetExceeded(
-                        f"the next request could pass the budget ({self._budget.describe()}); "
-                        f"{len(left):,} of {len(self._missing):,} requests are left",
-                        where=self._name,
-                        fix="raise the budget and run the same command again: what was answered is not paid again",
-                    )
-                for batch in waiting:
-                    self._collect(batch)
-                waiting = []
+            try:
+                left = list(self._missing)
+                while left:
+                    left = self._round(left, claims)
+            finally:
+                with suppress(DiskError):  # its claims have ended all the same
+                    claims.release()
+
+    def _round(self, left: list[str], claims: Claims) -> list[str]:
+        """Send what nobody else has sent or is sending, wait for all that is under way; gives what is still left."""
+        waiting = [batch for batch in self._open_batches() if set(left) & set(batch.digests)]
+        on_their_way = {digest for batch in waiting for digest in batch.digests}
+        wanted = [digest for digest in left if digest not in on_their_way]
+        mine = claims.take(wanted)
+        known = self._cache.get_many([digest for digest in wanted if digest not in mine], Reply)
+        for digest, reply in known.items():
+            self._answered(digest, reply)
+        sent, unsent = self._send([digest for digest in wanted if digest in mine])
+        claims.drop(mine)  # what was sent is known as a batch
+        waiting += sent
+        others = [digest for digest in wanted if digest not in mine and digest not in known]
+        if unsent and not waiting and not others:
+            raise BudgetExceeded(
+                f"the next request could pass the budget ({self._budget.describe()}); "
+                f"{len(unsent):,} of {len(self._missing):,} requests are left",
+                where=self._name,
+                fix="raise the budget and run the same command again: what was answered is not paid again",
+            )
+        if others and not waiting:
+            time.sleep(min(self._spec.batch_poll_s, _OTHERS_S))
+        for batch in waiting:
+            self._collect(batch)
+        return unsent + others
 
     def _open_batches(self) -> list[OpenBatch]:
         return self._cache.open_batches(self._spec.base_url, self._name)
@@ -179,8 +199,8 @@ class BatchAsking:
                         cost = Reservation(cost.usd + entries[-1].usd, cost.tokens + _tokens(usage))
         self._cache.put(entries)
         self._cache.sync()
-        self._cache.close_batch(open_batch.batch_id)
-        self._budget.confirm(Reservation(open_batch.worst_usd, open_batch.worst_tokens), cost)
+        if self._cache.close_batch(open_batch.batch_id):
+            self._budget.confirm(Reservation(open_batch.worst_usd, open_batch.worst_tokens), cost)
         if batch.status == "failed" and not replies:
             errors = (batch.errors.data if batch.errors else None) or []
             problems = without_key(self._spec, "; ".join(str(error.message) for error in errors))

@@ -15,7 +15,6 @@ from msgspec import Struct
 from pydantic import Field
 
 from epigone.errors import DiskError
-from epigone.models.running import is_running
 from epigone.specs import Spec
 
 __all__ = ["Budget", "BudgetSpec", "Reservation", "Spending"]
@@ -123,7 +122,7 @@ class Budget:
         """Whether nothing is in flight anywhere, so that waiting cannot free anything."""
         with self._lock, self._errors():
             holders = self._connection.execute("SELECT owner, pid FROM spending WHERE held_tokens > 0").fetchall()
-        return not any(owner == self._owner or is_running(pid) for owner, pid in holders)
+        return not any(owner == self._owner or _is_running(pid) for owner, pid in holders)
 
     def spending(self) -> Spending:
         """The state of the ledger."""
@@ -173,3 +172,13 @@ class Budget:
 
 def _negative(amount: Reservation) -> Reservation:
     return Reservation(-amount.usd, -amount.tokens)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

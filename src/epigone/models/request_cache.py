@@ -44,14 +44,7 @@ CREATE TABLE IF NOT EXISTS batches (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claims (
     digest TEXT PRIMARY KEY,         -- of a request that somebody is asking
-    owner TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS askers (
-    owner TEXT PRIMARY KEY,
-    pid INTEGER NOT NULL,
-    started_at REAL NOT NULL,        -- of the process: numbers of processes are given again
-    host TEXT NOT NULL,
-    beat_at REAL NOT NULL            -- last sign of life
+    owner TEXT NOT NULL              -- who is asking, while a file of that name beside this one is locked
 ) WITHOUT ROWID;
 """
 _LOOKUP_SIZE = 500
@@ -134,8 +127,7 @@ class RequestCache:
             some = list(digests[start : start + _LOOKUP_SIZE])
             marks = ",".join("?" * len(some))
             query = f"SELECT digest, reply FROM replies WHERE digest IN ({marks})"  # noqa: S608 - only question marks
-            with self._lock, _disk_errors(self.path):
-                rows = self._connection.execute(query, some).fetchall()
+            rows = self.look(query, some)
             found |= {digest: decoder.decode(reply) for digest, reply in rows}
         return found
 
@@ -159,17 +151,27 @@ class RequestCache:
             DiskError: no space, or the file is locked for more than a minute; nothing has then happened.
         """
 
-        def run(statement: str, values: Sequence[object]) -> list[Any]:
-            return self._connection.execute(statement, values).fetchall()
-
         with self._lock, _disk_errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield run
+                yield self._run
                 self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
                 raise
+
+    def look(self, statement: str, values: Sequence[object]) -> list[Any]:
+        """The rows of one reading statement; nobody waits for it.
+
+        Raises:
+            DiskError: the file cannot be read.
+        """
+        with self._lock, _disk_errors(self.path):
+            return self._run(statement, values)
+
+    def _run(self, statement: str, values: Sequence[object]) -> list[Any]:
+        return self._connection.execute(statement, values).fetchall()
 
     def sync(self) -> None:
         """Force what was put to the disk: from then on a power cut cannot lose it either.
@@ -196,15 +198,13 @@ class RequestCache:
             "SELECT COUNT(*), COALESCE(SUM(prompt_tokens), 0), COALESCE(SUM(completion_tokens), 0),"
             " COALESCE(SUM(usd), 0.0) FROM replies WHERE ?1 IS NULL OR model = ?1"
         )
-        with self._lock, _disk_errors(self.path):
-            row = self._connection.execute(query, (model,)).fetchone()
+        (row,) = self.look(query, (model,))
         return Usage(*row)
 
     def open_batches(self, base_url: str, model: str) -> list[OpenBatch]:
         """Batches handed to a provider and not yet collected."""
         query = "SELECT batch FROM batches WHERE base_url=? AND model=? AND collected=0"
-        with self._lock, _disk_errors(self.path):
-            rows = self._connection.execute(query, (base_url, model)).fetchall()
+        rows = self.look(query, (base_url, model))
         return [msgspec.json.decode(batch, type=OpenBatch) for (batch,) in rows]
 
     def note_batch(self, batch: OpenBatch, base_url: str, model: str) -> None:
@@ -213,10 +213,11 @@ class RequestCache:
         with self._lock, _disk_errors(self.path):
             self._connection.execute("INSERT OR REPLACE INTO batches VALUES (?,?,?,?,0)", row)
 
-    def close_batch(self, batch_id: str) -> None:
-        """Mark a batch as collected."""
+    def close_batch(self, batch_id: str) -> bool:
+        """Mark a batch as collected; whether nobody had before."""
         with self._lock, _disk_errors(self.path):
-            self._connection.execute("UPDATE batches SET collected=1 WHERE batch_id=?", (batch_id,))
+            closing = "UPDATE batches SET collected=1 WHERE batch_id=? AND collected=0"
+            return self._connection.execute(closing, (batch_id,)).rowcount == 1
 
     def close(self) -> None:
         """Close the file."""

@@ -24,9 +24,9 @@ __all__ = ["Cut", "json_documents"]
 READ_BYTES = 1 << 20
 MAX_RECORD_BYTES = 256 << 20
 _SPACE_AND_COMMAS = b" \t\r\n,"
-# Everything up to the next bracket, and over the strings before it that are complete; or to the opening quote of one that
-# is not. No group is possessive: Python before 3.11.5 matches those wrongly (gh-106052). The counts bound the memory that
-# a match takes to step back; what is longer is walked over in several matches.
+# Everything up to the next bracket, and over the strings before it that are complete; or to the opening quote of one
+# that is not. No group is possessive: Python before 3.11.5 matches those wrongly (gh-106052). The counts bound the
+# memory that a match takes to step back; what is longer is walked over in several matches.
 _UP_TO_BRACKET = re.compile(rb'[^\[\]{}"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+){0,100}"[^\[\]{}"]*+){0,100}', re.DOTALL)
 _UP_TO_QUOTE = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+){0,1000}', re.DOTALL)
 
