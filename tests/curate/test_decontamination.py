@@ -107,3 +107,17 @@ def test_two_items_with_the_same_text_both_match() -> None:
     items = [item(PASSAGE, name="1"), item(PASSAGE, name="2")]
     assert [match[0] for match in found(items, [asks("a", PASSAGE)])] == ["1", "2"]
     assert [match[0] for match in found(items, [asks("a", PASSAGE)], measure="bleu")] == ["1", "2"]
+
+
+def test_the_audit_shows_the_match_where_it_stands_in_a_long_text_and_says_where_it_cut() -> None:
+    long = "Chapter after chapter of something else. " * 500 + f"“{PASSAGE}” " + "And more of it. " * 500
+    for prompt, query in ((PASSAGE, long), (long, PASSAGE)):
+        (match,) = find_matches([item(prompt)], [asks("a", query)])
+        assert PASSAGE in match.evaluation_text
+        assert PASSAGE in match.training_text
+        cut = match.training_text if query is long else match.evaluation_text
+        assert cut.startswith("… ")
+        assert cut.endswith(" …")
+        assert len(cut) == 4_004
+    (match,) = find_matches([item(PASSAGE)], [asks("a", PASSAGE)])
+    assert (match.evaluation_text, match.training_text) == (PASSAGE, PASSAGE)

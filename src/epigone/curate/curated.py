@@ -73,8 +73,10 @@ class CategoryShare(Struct, frozen=True, kw_only=True):
 class Match(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An evaluation text found again in the training data: one line of the audit file.
 
-    ``measure`` and ``value``: sentence BLEU in percent, or the number of consecutive words in common. ``part`` is the
-    side of the evaluation item; ``turn`` is the index of the training message. ``dropped`` says which side gave way.
+    ``measure`` and ``value``: sentence BLEU in percent, or the number of consecutive words that were looked for and
+    found (the texts may have more in common). ``part`` is the side of the evaluation item; ``turn`` is the index of the
+    training message. ``dropped`` says which side gave way. Of a long text the part around the match is here, with an
+    ellipsis where it is cut.
     """
 
     benchmark: str

@@ -9,6 +9,7 @@ Prompts are compared with the user's turns, answers with the assistant's.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,8 @@ from epigone.specs import Spec
 
 __all__ = ["Decontaminate", "DecontaminateSpec", "find_matches"]
 
-_EXCERPT = 4_000  # characters of each text in the audit file
+_EXCERPT = 4_000  # characters of each text in the audit file, those around the match
+_BEFORE = 1_000  # of them before it
 
 
 class DecontaminateSpec(Spec):
@@ -120,11 +122,20 @@ class Decontaminate:
                     measure=self.spec.measure,
                     value=value,
                     dropped=self.spec.drop,
-                    evaluation_text=source.text[:_EXCERPT],
-                    training_text=text[:_EXCERPT],
+                    evaluation_text=self._excerpt(source.text, text),
+                    training_text=self._excerpt(text, source.text),
                 )
                 found.append((place, turn, match))
         return [(place, match) for place, _, match in sorted(found, key=lambda entry: entry[:2])]
+
+    def _excerpt(self, text: str, other: str) -> str:
+        """What the audit shows of ``text``: the part around the first run of words that ``other`` has, too; an ellipsis
+        where it is cut."""
+        start = 0
+        if len(text) > _EXCERPT and self.spec.measure == "ngrams":
+            start = max(0, _first_common_run(text, _words(other), self.spec.ngram_words) - _BEFORE)
+        shown = text[start : start + _EXCERPT]
+        return ("… " if start else "") + shown + (" …" if start + _EXCERPT < len(text) else "")
 
 
 def find_matches(
@@ -204,6 +215,19 @@ class _NgramFinder:
         return sorted(
             ((place, turn, float(n)) for (place, turn), n in longest.items()), key=lambda triple: (triple[1], triple[0])
         )
+
+
+def _first_common_run(text: str, other: Sequence[str], size: int) -> int:
+    """The character of ``text`` at which the first run of ``size`` words of ``other`` begins (of all, if it has
+    fewer)."""
+    said, starts = [], []
+    for piece in re.finditer(r"\S+", text):
+        for word in _words(piece.group()):
+            said.append(word)
+            starts.append(piece.start())
+    size = min(size, len(other))
+    runs = {tuple(other[start : start + size]) for start in range(len(other) - size + 1)}
+    return next((at for place, at in enumerate(starts) if tuple(said[place : place + size]) in runs), 0)
 
 
 def _words(text: str) -> list[str]:
