@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from epigone.errors import SpecError
-from epigone.records import Axis, AxisKind, Estimate, ItemScore, ModelInfo, Results, Vote
+from epigone.records import Axis, AxisKind, Estimate, ItemScore, ModelInfo, Results
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,15 +46,16 @@ def compare(
     """
     from rich.console import Console
 
+    from epigone.cli.judge_votes import read_votes
     from epigone.cli.outputs_given import read_given
     from epigone.compare import CompareSpec, Measurements, style_axes
     from epigone.compare import compare as estimate
-    from epigone.disk import read_jsonl, write_json, write_jsonl
+    from epigone.disk import write_json, write_jsonl
     from epigone.evaluate.style import style_items
 
     given = read_given(teacher, student, base=base, second_teacher=second_teacher)
     rows = [row for path in items or [] for row in _read_items(path)]
-    cast = [vote for path in votes or [] for vote in read_jsonl(path, Vote)]
+    cast = read_votes(votes or [], given)
     axes = _axes(rows, headline or [])
     styles = [row for m in given.others for row in style_items(given.teacher, m.outputs, model=m.info.name)]
     models = (ModelInfo(name=given.teacher_name, role="teacher"), *(model.info for model in given.others))

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from epigone.cli.out_folder import make_folder
-from epigone.errors import DataError, SpecError
-from epigone.records import ItemScore, ModelInfo, Output, Results, Vote
+from epigone.errors import SpecError
+from epigone.records import ModelInfo, Results, Vote
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +49,7 @@ def judge(
     judge: Annotated[list[Path] | None, typer.Option(help="A judge's YAML (docs/judge.md); several.")] = None,
     votes: Annotated[list[Path] | None, typer.Option(help="Votes that exist already, people's above all.")] = None,
     base: Annotated[str | None, typer.Option(help="Outputs of the model the student was made from.")] = None,
-    references: Annotated[Path | None, typer.Option(help="JSON lines of {id, answers}: what is right.")] = None,
+    references: Annotated[Path | None, typer.Option(help="JSON lines of {id or prompt, answers}.")] = None,
     items: Annotated[int | None, typer.Option(help="Judge so many items, drawn by seed: a trial.", min=1)] = None,
     attack_pairs: Annotated[int, typer.Option(help="Try the attack set on this many pairs.", min=0)] = 0,
     usd: Annotated[float | None, typer.Option(help="Spend at most this much, in US dollars.")] = None,
@@ -61,17 +61,27 @@ def judge(
     from rich.console import Console
 
     from epigone.cli.judge_given import confirm_cost, read_judge
+    from epigone.cli.judge_references import read_references
+    from epigone.cli.judge_votes import read_votes
     from epigone.cli.outputs_given import draw_items, read_given
     from epigone.disk import write_json, write_jsonl
     from epigone.models import Budget
 
     console = Console(highlight=False)
-    given = draw_items(read_given(teacher, student, base=base), items, seed=seed)
+    everything = read_given(teacher, student, base=base)
+    given = draw_items(everything, items, seed=seed)
     specs = [read_judge(path) for path in judge or []]
-    ballots = _read_votes(votes or [], given)
+    ballots = read_votes(votes or [], everything, items={output.id for output in everything.teacher})
     if not specs and not ballots:
         raise SpecError("nobody judges", fix="give a judge's file with --judge, or votes with --votes")
-    right = _read_references(references) if references else {}
+    _refuse_same_judges(specs, ballots)
+    drawn = {output.id for output in given.teacher}
+    ballots = [vote for vote in ballots if vote.item in drawn]
+    right: dict[str, tuple[str, ...]] = {}
+    if references:
+        known = read_references(references, everything)
+        right = known.right
+        given = structs.replace(given, unmatched=given.unmatched + known.unmatched)
     pairs = _pairs(given)
     make_folder(out)
     budget = Budget(usd=usd, ledger=out / "spending.sqlite")
@@ -99,32 +109,14 @@ def judge(
     console.print(f"page: {page}", soft_wrap=True, markup=False)
 
 
-def _read_votes(paths: Sequence[Path], given: GivenOutputs) -> list[Vote]:
-    """Votes from files, on the given models and items only; a vote on anything else is an error, not a silent loss."""
-    from epigone.disk import read_jsonl
-
-    models = {model.info.name for model in given.others}
-    items = {output.id for output in given.teacher}
-    found: list[Vote] = []
-    for path in paths:
-        for number, vote in enumerate(read_jsonl(path, Vote), 1):
-            if vote.student not in models or vote.item not in items:
-                what = f"a vote on '{vote.student}', item '{vote.item}', which the outputs files do not have"
-                fix = f"name the student's file so: --student {vote.student}=FILE, and use the same ids"
-                raise DataError(what, where=f"{path}:{number}", fix=fix)
-            found.append(vote)
-    return found
-
-
-class _Reference(Struct, frozen=True):
-    id: str
-    answers: tuple[str, ...]
-
-
-def _read_references(path: Path) -> dict[str, tuple[str, ...]]:
-    from epigone.disk import iter_jsonl
-
-    return {row.id: row.answers for row in iter_jsonl(path, _Reference)}
+def _refuse_same_judges(specs: Sequence[JudgeSpec], ballots: Sequence[Vote]) -> None:
+    """Two judges of one name would be counted as one voter who votes twice."""
+    names = [vote.voter for vote in ballots if vote.kind != "person"]
+    names = [*dict.fromkeys(names), *(spec.title for spec in specs)]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        fix = "give each judge's file a 'name' of its own, or leave one out"
+        raise SpecError(f"two judges go by the name '{twice[0]}'", fix=fix)
 
 
 def _pairs(given: GivenOutputs) -> list[Pair]:
@@ -190,13 +182,14 @@ def _judged(
 
 def _compare(given: GivenOutputs, votes: Sequence[Vote], right: dict[str, tuple[str, ...]], seed: int) -> Results:
     """All preference axes: plain, at equal length and style, and, with references, deception."""
+    from epigone.cli.judge_references import held_to_references
     from epigone.compare import CompareSpec, Measurements, compare
     from epigone.evaluate.style import style_items
 
     rows = [row for model in given.others for row in style_items(given.teacher, model.outputs, model=model.info.name)]
     if right:
-        rows += _held_to_references(given.teacher_name, given.teacher, right)
-        rows += [row for m in given.others for row in _held_to_references(m.info.name, m.outputs, right)]
+        rows += held_to_references(given.teacher_name, given.teacher, right)
+        rows += [row for m in given.others for row in held_to_references(m.info.name, m.outputs, right)]
     measured = Measurements(
         study="judge",
         models=(ModelInfo(name=given.teacher_name, role="teacher"), *(model.info for model in given.others)),
@@ -205,26 +198,6 @@ def _compare(given: GivenOutputs, votes: Sequence[Vote], right: dict[str, tuple[
         votes=tuple(votes),
     )
     return compare(measured, CompareSpec(), seed=seed)
-
-
-def _held_to_references(name: str, outputs: Sequence[Output], right: dict[str, tuple[str, ...]]) -> list[ItemScore]:
-    """One claim an answered item that has a reference: right if the response contains one of the answers, else wrong.
-
-    Case and white space aside. The rows stand as ``claims``, from which ``compare`` takes deception.
-    """
-    rows: list[ItemScore] = []
-    for output in outputs:
-        if output.response is None or output.id not in right or output.sample > 0:
-            continue
-        said = _plain(output.response)
-        found = float(any(_plain(answer) in said for answer in right[output.id]))
-        scores = {"right": found, "wrong": 1.0 - found}
-        rows.append(ItemScore(model=name, task="claims", item=output.id, scores=scores))
-    return rows
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.lower().split())
 
 
 def _write_page(given: GivenOutputs, found: JudgeFile, out: Path) -> Path:
