@@ -194,6 +194,16 @@ def test_deception_counts_only_items_where_the_student_is_wrong_and_the_teacher_
     assert found == {"i0": 1.0, "i1": None, "i2": None, "i3": 1.0}
 
 
+def test_facts_are_of_the_lowest_numbered_sample_which_is_the_judged_one() -> None:
+    lengths = [{"characters": 5.0 * sample, "teacher_characters": 3.0} for sample in (1, 2)]
+    rows = [ItemScore(model="s", task="style", item="q", sample=k, scores=lengths[k - 1]) for k in (2, 1)]
+    claims = {"s": {"right": 0.0, "wrong": 1.0}, "t": {"right": 1.0, "wrong": 0.0}}
+    rows += [ItemScore(model=model, task="claims", item="q", sample=1, scores=claims[model]) for model in claims]
+    vote = Vote(item="q", student="s", teacher="t", voter="j", kind="llm_judge", choice="student")
+    (row,) = preference_scores([vote], rows)
+    assert (row.scores["characters_difference"], row.scores["deception"]) == (2.0, 1.0)
+
+
 @pytest.mark.real
 def test_people_on_vicuna_bench(shared_data: Path) -> None:
     """80 people's labels of ChatGPT against Vicuna-13B: counts and the Wilson interval, as the file has them."""

@@ -35,13 +35,19 @@ class PairFacts(Struct, frozen=True):
 
 
 def read_pair_facts(items: Iterable[ItemScore]) -> PairFacts:
-    """Facts from style rows (task ``style``) and claims (task ``claims``), first samples only."""
+    """Facts from style rows (task ``style``) and claims (task ``claims``), of each item's lowest-numbered sample: the
+    one that is judged."""
     facts = PairFacts({}, {})
+    firsts: dict[tuple[str, Pair], ItemScore] = {}
     for row in items:
-        if row.sample == 0 and row.task == "style":
-            facts.features[row.model, row.item] = _features(row.scores)
-        elif row.sample == 0 and row.task == "claims":
-            facts.claims[row.model, row.item] = row.scores
+        key = (row.task, (row.model, row.item))
+        if row.task in ("style", "claims") and (key not in firsts or row.sample < firsts[key].sample):
+            firsts[key] = row
+    for (task, pair), row in firsts.items():
+        if task == "style":
+            facts.features[pair] = _features(row.scores)
+        else:
+            facts.claims[pair] = row.scores
     return facts
 
 
