@@ -100,6 +100,11 @@ def test_the_shuffled_teacher_gives_every_prompt_another_prompts_answer() -> Non
     assert dealt != shuffled_teacher(teacher, seed=4)
 
 
+def test_a_single_answer_cannot_be_shuffled() -> None:
+    unanswered = Output(id="b", prompt="?", response=None, status="failed")
+    assert shuffled_teacher([output("a", "answer"), unanswered], seed=0) == []
+
+
 def test_length_ranks_make_spearmans_r() -> None:
     rng = np.random.default_rng(5)
     teacher = [output(str(k), "x " * int(rng.integers(1, 12))) for k in range(40)]

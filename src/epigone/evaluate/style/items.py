@@ -177,11 +177,13 @@ def shuffled_teacher(teacher: Sequence[Output], *, seed: int) -> list[Output]:
 
     Where there is no second teacher sample, comparing this with the teacher gives a *lower* bound of the ceiling: what
     a perfect copy of the manner reaches that never looks at the prompt. The order is one random cycle, so that no item
-    keeps its own answer.
+    keeps its own answer; a single answered item has no other to take, and none is returned.
     """
     first = {output.id: output for output in sorted(teacher, key=lambda output: -output.sample)}
     in_order = [first[key] for key in dict.fromkeys(output.id for output in teacher)]
     answered = [output for output in in_order if output.response is not None]
+    if len(answered) < 2:
+        return []
     cycle = np.random.default_rng(seed).permutation(len(answered))
     dealt = {int(cycle[k]): int(cycle[(k + 1) % len(cycle)]) for k in range(len(cycle))}
     return [
