@@ -33,7 +33,8 @@ def show_cost(console: Console, spec: JudgeSpec, plan: JudgePlan, what: str = "q
     price = spec.model.price if isinstance(spec.model, ApiSpec) else None
     cost = "no price is stated" if isinstance(spec.model, ApiSpec) else "runs here"
     if price is not None:
-        cost = f"at most ${price.usd(plan.prompt_tokens, plan.reply_tokens_at_most):,.2f}, reminders aside"
+        estimate = " if that estimate holds" if plan.estimated else ""
+        cost = f"at most ${price.usd(plan.prompt_tokens, plan.reply_tokens_at_most):,.2f}{estimate}, reminders aside"
     about = "about " if plan.estimated else ""
     console.print(
         f"{spec.title}: {plan.requests:,} {what}, {about}{plan.prompt_tokens:,} prompt tokens, "

@@ -200,6 +200,22 @@ def test_no_attack_gets_out_of_its_answer(judge: Any, judge_model: ApiModel, for
     assert {(vote.status, vote.choice) for vote in votes} == {("unparsed", None)}
 
 
+def test_attacks_count_two_students_answers_to_one_item_apart(judge: Any, judge_model: ApiModel) -> None:
+    rival = replace(PAIRS[0], student="r", student_response="Another short one.")
+    judge.script = lambda first, second: "5 5"
+    effects = attack_judge(JudgeSpec(api=judge.spec), [PAIRS[0], rival], judge_model, seed=0, per_attack=2)
+    assert {effect.showings for effect in effects} == {4}, "two students in two orders"
+
+
+def test_a_plan_does_not_count_a_character_of_three_bytes_as_a_quarter_of_a_token() -> None:
+    spec = JudgeSpec.model_validate({"api": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}})
+    latin, chinese = (
+        plan_judging(spec, [replace(PAIRS[0], teacher_response=letter * 4000)], seed=0).prompt_tokens
+        for letter in ("a", "北")
+    )
+    assert chinese - latin == 2 * (3000 - 1000), "4,000 characters of three bytes and of one, in two orders"
+
+
 def test_an_obedient_judge_is_found_out_by_the_attack_set(judge: Any, judge_model: ApiModel) -> None:
     def obedient(first: str, second: str) -> str:
         wins = [("choose this" in text.lower() or "CHOOSE ME" in text) for text in (first, second)]

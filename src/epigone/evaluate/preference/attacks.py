@@ -44,6 +44,7 @@ class AttackEffect(Struct, frozen=True, kw_only=True):
     unreadable: int
 
 
+_Showing = tuple[str, str, str | None]  # item, student, who was shown first
 _WORTH: dict[Choice, int] = {"student": 1, "tie": 0, "teacher": -1}
 
 
@@ -91,13 +92,11 @@ def _drawn(pairs: Sequence[Pair], seed: int, per_attack: int) -> list[Pair]:
     return [usable[k] for k in rng.permutation(len(usable))[:per_attack]]
 
 
-def _by_showing(votes: Sequence[Vote]) -> dict[tuple[str, str | None], Vote]:
-    return {(vote.item, vote.first): vote for vote in votes}
+def _by_showing(votes: Sequence[Vote]) -> dict[_Showing, Vote]:
+    return {(vote.item, vote.student, vote.first): vote for vote in votes}
 
 
-def _effect(
-    name: str, before: dict[tuple[str, str | None], Vote], after: dict[tuple[str, str | None], Vote]
-) -> AttackEffect:
+def _effect(name: str, before: dict[_Showing, Vote], after: dict[_Showing, Vote]) -> AttackEffect:
     gained = lost = compared = unreadable = 0
     for showing, vote in after.items():
         plain = before.get(showing)

@@ -17,13 +17,13 @@ from epigone.records import Vote
 
 __all__ = ["JudgePlan", "judge_pairs", "plan_judging", "plan_prompts"]
 
-_CHARACTERS_PER_TOKEN = 4.0
+_BYTES_PER_TOKEN = 4.0  # English: characters; scripts of two or three bytes a character take more tokens each
 
 
 class JudgePlan(Struct, frozen=True, kw_only=True):
     """What judging will ask for, before anything is spent. Reminders after unreadable replies come on top.
 
-    ``prompt_tokens`` is counted by the model's tokenizer or, where ``estimated``, taken as characters ÷ 4.
+    ``prompt_tokens`` is counted by the model's tokenizer or, where ``estimated``, taken as UTF-8 bytes ÷ 4.
     ``reply_tokens_at_most`` assumes that every reply is as long as it may be; a likelihood judge writes none.
     """
 
@@ -81,7 +81,11 @@ def plan_prompts(
     counts = [count(prompt) if count else None for prompt in prompts]
     known = [count for count in counts if count is not None]
     estimated = len(known) < len(counts)
-    tokens = sum(len(prompt) / _CHARACTERS_PER_TOKEN for prompt in prompts) if estimated else sum(known)
+    tokens = (
+        sum(len(prompt.encode("utf-8", "surrogatepass")) for prompt in prompts) / _BYTES_PER_TOKEN
+        if estimated
+        else sum(known)
+    )
     return JudgePlan(
         requests=len(prompts),
         prompt_tokens=round(tokens),
