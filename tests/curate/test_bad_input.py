@@ -10,7 +10,9 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from epigone.cli import app
 from epigone.curate import (
     Curated,
     CurateSpec,
@@ -156,3 +158,22 @@ def test_a_collected_folder_brings_its_drops_so_that_the_funnel_begins_at_the_so
     assert [row.step for row in curated.funnel][:2] == ["import", "clean"]
     assert curated.funnel[0].reasons == {"empty": 1}
     assert [one.id for one in curated.conversations] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ('{"benchmark": "b", "item": "1", "prompt": "q", "answer": ["a"]}\n', "answer"),
+        ('{"benchmark": "b", "item": "1", "prompt": "q"}\n{"benchmark": "b", "item": "1", "prompt": "r"}\n', "twice"),
+    ],
+)
+def test_evaluation_items_that_would_go_unchecked_are_refused(tmp_path: Path, lines: str, says: str) -> None:
+    items, recipe, data = tmp_path / "items.jsonl", tmp_path / "recipe.yaml", tmp_path / "in.jsonl"
+    items.write_text(lines)
+    recipe.write_text("steps: [clean]")
+    data.write_text("")
+    command = ["curate", str(recipe), str(data), "--out", str(tmp_path / "out"), "--evaluation", str(items)]
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, DataError)
+    assert says in str(result.exception)
+    assert "items.jsonl" in str(result.exception)

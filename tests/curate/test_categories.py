@@ -143,6 +143,21 @@ def test_a_query_cannot_steer_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in result.output
 
 
+def test_a_long_query_is_cut_in_sight(tmp_path: Path) -> None:
+    data = tmp_path / "in.jsonl"
+    write_jsonl(data, [Conversation(id="x", messages=(Message(role="user", content="word " * 1_000),))])
+    result = CliRunner().invoke(app, ["curate", "label", str(data), "--out", str(tmp_path / "l.jsonl")], input="q\n")
+    assert "… (3,000 more characters)" in result.output
+
+
+def test_a_file_without_a_conversation_is_no_finished_labelling(tmp_path: Path) -> None:
+    data = tmp_path / "dump.json"
+    data.write_text('[{"conversations": []}]\n')
+    result = CliRunner().invoke(app, ["curate", "label", str(data), "--out", str(tmp_path / "l.jsonl")])
+    assert isinstance(result.exception, DataError)
+    assert "no conversation with a query to label" in str(result.exception)
+
+
 def labelling(folder: Path, *more: str) -> list[str]:
     if not (folder / "in.jsonl").exists():
         write_jsonl(folder / "in.jsonl", DATA)

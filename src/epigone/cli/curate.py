@@ -15,10 +15,12 @@ from typer.core import TyperGroup
 from epigone.errors import DataError
 
 if TYPE_CHECKING:
-    from epigone.curate import Curated, CurateSpec, QueryLabel, TokenCounter
+    from epigone.curate import Curated, CurateSpec, EvaluationText, QueryLabel, TokenCounter
     from epigone.models import TextModel
 
 __all__ = ["curate"]
+
+_SHOWN = 2_000  # characters of a query that a person reads to label it
 
 
 class _Wish(Enum):
@@ -71,26 +73,24 @@ def run_recipe(
     title: Annotated[str | None, typer.Option(help="Title of the data card; default: the folder's name.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes on this machine; changes nothing but the time.")] = 1,
     ray: Annotated[str | None, typer.Option(help="Work on Ray: a cluster's address, or `local`.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
 ) -> None:
     """Run a recipe over conversation files, read as one stream."""
     from epigone.curate import (
         Curation,
-        EvaluationText,
         curate_to_folder,
         open_workers,
         read_collections,
         read_conversations,
         read_recipe,
     )
-    from epigone.disk import read_jsonl
 
     spec = read_recipe(recipe)
     with _labeller(spec, out, usd) as judge:
         curation = Curation(
             spec,
             seed=seed,
-            evaluation=[item for path in evaluation or [] for item in read_jsonl(path, EvaluationText)],
+            evaluation=_evaluation_items(evaluation or []),
             workers=open_workers(workers, ray),
             judge=judge,
             tokens=_counter(spec),
@@ -99,6 +99,24 @@ def run_recipe(
         title = title or out.resolve().name
         curated = curate_to_folder(curation, records, out, title=title, collections=collections)
     _show(curated, out)
+
+
+def _evaluation_items(paths: Sequence[Path]) -> list[EvaluationText]:
+    """The items of all files; one that stands twice would count once, with the words of the last."""
+    from epigone.curate import EvaluationText
+    from epigone.disk import iter_jsonl
+
+    items: dict[tuple[str, str], EvaluationText] = {}
+    for path in paths:
+        for item in iter_jsonl(path, EvaluationText):
+            if (item.benchmark, item.item) in items:
+                raise DataError(
+                    f"item {item.item!r} of {item.benchmark!r} stands twice",
+                    where=str(path),
+                    fix="give every item of a benchmark an id of its own, and all its answers in one line",
+                )
+            items[item.benchmark, item.item] = item
+    return list(items.values())
 
 
 @curate.command("label")
@@ -120,6 +138,12 @@ def label_by_hand(
     known = read_definitions(definitions).categories
     conversations = (record for record in read_conversations(inputs) if isinstance(record, Conversation))
     drawn = draw_queries(conversations, sample, seed=seed)
+    if not drawn:
+        raise DataError(
+            "holds no conversation with a query to label",
+            where=", ".join(str(path) for path in inputs),
+            fix="give conversations in the messages form, one a line; dumps go through `epigone collect` first",
+        )
     done = _labels_by(name, out, known)
     place = _next_unlabelled(drawn, done)
     while place < len(drawn):
@@ -163,7 +187,8 @@ def _next_unlabelled(drawn: Sequence[tuple[str, str]], done: Mapping[str, QueryL
 def _ask(query: str, known: Mapping[str, str], heading: str) -> str | _Wish:
     """The category that a person chooses by number, or their wish to go back one or to stop."""
     categories = list(known.items())
-    typer.echo(f"\n--- {heading} " + "-" * 40 + f"\n{_printable(query[:2_000])}\n")
+    cut = f" … ({len(query) - _SHOWN:,} more characters)" if len(query) > _SHOWN else ""
+    typer.echo(f"\n--- {heading} " + "-" * 40 + f"\n{_printable(query[:_SHOWN])}{cut}\n")
     for number, (name, meaning) in enumerate(categories, 1):
         typer.echo(f"{number:>3}  {name}: {meaning}")
     while True:

@@ -27,8 +27,11 @@ __all__ = [
 ]
 
 
-class EvaluationText(Struct, frozen=True, kw_only=True):
-    """One evaluation item as decontamination sees it: its own question (no few-shot examples) and its gold answers."""
+class EvaluationText(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One evaluation item as decontamination sees it: its own question (no few-shot examples) and its gold answers.
+
+    Unknown keys are refused: answers under another name would go unchecked without a word.
+    """
 
     benchmark: str
     item: str
