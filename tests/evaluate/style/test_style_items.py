@@ -105,6 +105,23 @@ def test_a_single_answer_cannot_be_shuffled() -> None:
     assert shuffled_teacher([output("a", "answer"), unanswered], seed=0) == []
 
 
+def test_of_several_samples_the_first_answered_one_gives_the_length() -> None:
+    """Averaged, five samples' lengths would go with the teacher's more closely than any one sample's."""
+    teacher = [output("a", "x x"), output("b", "x x x x")]
+    texts = {"a": [None, "x", "x x x"], "b": ["x x", "x x x x x x"]}
+    student = [
+        Output(id=k, prompt="", response=text, sample=n, status="ok" if text else "failed")
+        for k in texts
+        for n, text in enumerate(texts[k])
+    ]
+    rows = style_items(teacher, student[::-1], model="s")
+    found = {(row.item, row.sample): row.scores["length_tokens"] for row in rows if "length_tokens" in row.scores}
+    assert found == {("a", 1): 1.0, ("b", 0): 2.0}
+    ranks = {row.item: row.scores["length_rank"] for row in rows if "length_rank" in row.scores}
+    assert ranks == {"a": 1.0, "b": 2.0}
+    assert sum("length_difference" in row.scores for row in rows) == 4, "what is averaged stays in every row"
+
+
 def test_length_ranks_make_spearmans_r() -> None:
     rng = np.random.default_rng(5)
     teacher = [output(str(k), "x " * int(rng.integers(1, 12))) for k in range(40)]

@@ -59,7 +59,9 @@ def style_items(
         count_tokens: what ``length_tokens`` counts; words and marks unless given.
 
     Returns:
-        One row a teacher item and sample, task ``style``, in the teacher's order. An item that ``other`` does not have,
+        One row a teacher item and sample, task ``style``, in the teacher's order; lengths and their ranks in the row of
+        an item's first answered sample only: the mean length of several samples goes with the teacher's more closely
+        than any one of them does, and one sample is what the ceiling has. An item that ``other`` does not have,
         or has no response to, gives a row without scores whose ``status`` says so; where the *teacher* has no response
         the row is ``not_applicable``.
     """
@@ -78,7 +80,7 @@ def style_items(
             _row(first, original, output, model, clustered=len(found) > 1, count_tokens=count_tokens)
             for output in found
         ]
-    return _with_ranks(rows)
+    return _with_lengths_of_firsts(rows)
 
 
 def _row(
@@ -134,13 +136,19 @@ def _scores(teacher: StyleFeatures, other: StyleFeatures) -> dict[str, float]:
     return scores
 
 
-def _with_ranks(rows: list[ItemScore]) -> list[ItemScore]:
-    """Add the ranks of both lengths among the scored rows: Pearson's r of the ranks is Spearman's."""
-    scored = [index for index, row in enumerate(rows) if row.scores]
+def _with_lengths_of_firsts(rows: list[ItemScore]) -> list[ItemScore]:
+    """Lengths in each item's first answered row only, with their ranks: Pearson's r of the ranks is Spearman's."""
+    firsts: dict[str, ItemScore] = {}
+    for row in rows:
+        if row.scores and (row.item not in firsts or row.sample < firsts[row.item].sample):
+            firsts[row.item] = row
+    for row in rows:
+        if row.scores and row is not firsts[row.item]:
+            del row.scores["length_tokens"], row.scores["teacher_length_tokens"]
     for key in ("length", "teacher_length"):
-        lengths = np.array([rows[index].scores[f"{key}_tokens"] for index in scored])
-        for index, rank in zip(scored, _mid_ranks(lengths), strict=True):
-            rows[index].scores[f"{key}_rank"] = float(rank)
+        lengths = np.array([row.scores[f"{key}_tokens"] for row in firsts.values()])
+        for row, rank in zip(firsts.values(), _mid_ranks(lengths), strict=True):
+            row.scores[f"{key}_rank"] = float(rank)
     return rows
 
 
