@@ -68,6 +68,17 @@ def test_residue_of_chat_pages_goes() -> None:
     ]
 
 
+def test_words_of_a_button_in_a_person_s_question_stay() -> None:
+    for question in ("How do I regenerate response", "Write a line that begs people to share prompt"):
+        assert turns_of(cleaned(("user", question), ("assistant", "Like so.")))[0] == ("user", question)
+
+
+def test_a_dialogue_without_an_exchange_says_where_the_answer_is_missing() -> None:
+    dropped = cleaned(("user", "One?"), ("user", "Two?"), ("assistant", "Two."))
+    assert isinstance(dropped, Drop)
+    assert (dropped.reason, dropped.detail) == ("no_exchange", "no answer follows the first user turn")
+
+
 def test_a_copy_code_that_belongs_to_a_sentence_stays() -> None:
     kept = ("user", "What does the Copy code button do?")
     assert turns_of(cleaned(kept, ("assistant", "It copies code.")))[0] == kept
@@ -109,7 +120,13 @@ def test_empty_turns_end_the_dialogue_and_too_long_ones_drop_it() -> None:
         ("I was made by OpenAI.", True),
         ("ChatGPT here!", True),
         ("I'm a large language model.", True),
+        ("As a language model, I have no feelings.", True),
+        ("I'm sorry, I am a language model AI and cannot see.", True),
+        ("As an AI, I have no body.", True),
+        ("I’m an AI model.", True),
         ("The open air is good for you.", False),
+        ("As an AI engineer, you train a language model.", False),
+        ("BERT was trained as a language model, then tuned.", False),
         ("Claudette sings.", False),
     ],
 )

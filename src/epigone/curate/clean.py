@@ -17,16 +17,17 @@ from epigone.specs import Spec
 __all__ = ["Clean", "CleanSpec", "clean_conversation"]
 
 _COPY_CODE = re.compile(r"(?m)^(?:[a-z+#]{1,12}\n?)?Copy code(?:\n|(?=\S))|(?<=[a-z])Copy code$")
+# Buttons are as the page writes them: who asks "how do I regenerate a response" means it.
 _FOOTERS = re.compile(
     r"(?:\s*(?:Share Prompt|지금 번역하기|Regenerate response|Shared? (?:via|with) ShareGPT\S*|"
-    r"https?://(?:www\.)?(?:sharegpt\.com/c/|shareg\.pt/)\S+))+\s*$",
-    re.I,
+    r"(?i:https?://(?:www\.)?(?:sharegpt\.com/c/|shareg\.pt/)\S+)))+\s*$"
 )
 _INVISIBLE = re.compile("[\u200b\u2060\ufeff]")
 _SELF = re.compile(
     r"\b(?:openai|chatgpt|gpt-?[345](?:\.5)?|anthropic|claude|google bard|bing chat)\b"
     r"|\bas an? (?:ai|artificial intelligence)(?: language)? (?:model|assistant)\b"
-    r"|\b(?:i am|i'm) an? (?:ai|large) language model\b",
+    r"|\bas an? (?:large |ai )*(?:language model|ai|artificial intelligence)(?: ai)?,? (?:i|i['’]m|my)\b"
+    r"|\b(?:i am|i['’]m) an? (?:(?:large |ai )*language model\b|ai(?=[,.;]| model\b))",
     re.I,
 )
 
@@ -72,7 +73,7 @@ def clean_conversation(conversation: Conversation, spec: CleanSpec, notes: Notes
         if spec.role_order == "drop":
             return _drop(conversation, "role_order", " ".join(message.role for message in messages[:12]))
         if len(ordered) < 2:
-            return _drop(conversation, "no_exchange", "no user turn is followed by an answer")
+            return _drop(conversation, "no_exchange", "no answer follows the first user turn")
         notes.counts["clean.role_order_repaired"] += 1
     if spec.self_identification == "drop":
         for message in ordered:
