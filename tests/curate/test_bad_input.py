@@ -79,6 +79,12 @@ def test_hostile_turns_are_dropped_with_a_reason(tmp_path: Path) -> None:
     ]
 
 
+def test_a_byte_order_mark_costs_no_record(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"id": "a", "messages": []}\n{"id": "b", "messages": []}\n', encoding="utf-8-sig")
+    assert [type(record) for record in read_conversations([path])] == [Conversation, Conversation]
+
+
 def test_a_file_that_is_not_there_is_a_data_error_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.jsonl: cannot be read"):
         list(read_conversations([tmp_path / "absent.jsonl"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def read_conversations(paths: Iterable[Path]) -> Iterator[Conversation | Drop]:
         except OSError as error:
             raise DataError(f"cannot be read: {error.strerror}", where=str(name), fix="check the path") from error
         with file:
-            for number, line in enumerate(file, 1):
+            for number, read in enumerate(file, 1):
+                line = read.removeprefix(codecs.BOM_UTF8) if number == 1 else read  # some editors begin with one
                 if line.strip():
                     yield _decode(decoder, line, f"{name.name}:{number}")
 
