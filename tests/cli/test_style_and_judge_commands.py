@@ -171,6 +171,10 @@ def test_judge_shows_the_cost_first_and_reports_a_position_bias(
     assert axes["preference.llm_judge.flip_share"]["value"] == 1.0
     assert axes["preference.llm_judge.win_rate"]["value"] == 0.5
     assert found["votes"] == {"biased": {"ok": 120}}
+    assert "0.50 [no interval]" in result.output
+    warning = "on small the verdict flips with the order for 100% of the pairs; each flip is a tie"
+    assert warning in " ".join(result.output.split())
+    assert warning in (out / "index.html").read_text()
     deceived = axes["preference.llm_judge.deception"]
     assert (deceived["value"], deceived["n_scored"]) == (1.0, 20), "all ties; 'matter' is what the student never says"
     assert axes["preference.llm_judge.length_controlled_win_rate"]["value"] == pytest.approx(0.5)

@@ -74,6 +74,15 @@ def test_the_page_is_made_again_from_the_folder(arguments: list[str], tmp_path: 
     assert "Count to 7" in again
 
 
+def test_what_is_not_estimated_is_explained(arguments: list[str]) -> None:
+    without_scores = [argument for argument in arguments if not argument.startswith(("--items", "--votes"))]
+    ran = CliRunner().invoke(app, without_scores, catch_exceptions=False)
+    reason = "note: capability closed of s is not estimated: no headline axis of kind capability"
+    assert reason in " ".join(ran.output.split())
+    ran = CliRunner().invoke(app, [a for a in without_scores if not a.startswith("--base")], catch_exceptions=False)
+    assert "without the outputs of a base (--base) there is no gap to be closed" in " ".join(ran.output.split())
+
+
 def test_what_cannot_be_done_is_said(arguments: list[str], tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no item has a score on this axis"):
         CliRunner().invoke(app, [*arguments, "--headline=qa.accuracy"], catch_exceptions=False)

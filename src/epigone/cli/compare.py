@@ -72,7 +72,7 @@ def compare(
     page = _write_page(given, results, out)
     console = Console(highlight=False)
     _print_table(console, results)
-    for note in results.notes:
+    for note in (*results.notes, *_not_closed(results)):
         console.print(f"note: {note}", markup=False)
     console.print(
         f"{given.items} items, {len(given.unmatched)} unmatched; estimates: {out / 'compare.json'}",
@@ -157,6 +157,18 @@ def _print_table(console: Console, results: Results) -> None:
         if axis.headline
     ]
     print_estimates(console, students, rows)
+
+
+def _not_closed(results: Results) -> list[str]:
+    """Why a student's style or capability closed is not estimated."""
+    if not results.headline_models:
+        return ["without the outputs of a base (--base) there is no gap to be closed"]
+    return [
+        f"{key.replace('_', ' ')} of {name} is not estimated: {estimate.method}"
+        for name in results.headline_models
+        for key in ("style_closed", "capability_closed")
+        if (estimate := _headline_of(results, key, name)) is not None and estimate.value is None
+    ]
 
 
 def _headline_of(results: Results, key: str, student: str) -> Estimate | None:

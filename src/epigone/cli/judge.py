@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["judge"]
 
 _FORMAT = 1
+_MANY_FLIPS = 1 / 3  # of the pairs; above it a note stands beside the estimates
 
 
 class JudgeFile(Struct, frozen=True, kw_only=True):
@@ -102,10 +103,7 @@ def judge(
     write_json(out / "judge.json", found)
     write_jsonl(out / "unmatched.jsonl", given.unmatched)
     page = _write_page(given, found, out)
-    _print_table(console, found)
-    for voter, counts in found.votes.items():
-        counted = ", ".join(f"{count} {status}" for status, count in counts.items())
-        console.print(f"{voter}: {counted}", markup=False)
+    _print(console, found)
     console.print(f"page: {page}", soft_wrap=True, markup=False)
 
 
@@ -210,16 +208,35 @@ def _write_page(given: GivenOutputs, found: JudgeFile, out: Path) -> Path:
         results=found.results,
         title=f"{', '.join(names)} against {found.teacher}, judged by {', '.join(found.judges)}",
         summary="Votes are of the named judges alone. A likelihood judge holds no opinion on quality: it says which "
-        "answer the judging model would sooner have written itself.",
+        "answer the judging model would sooner have written itself."
+        + "".join(f" Note: {caveat}." for caveat in _caveats(found)),
         samples=first_samples(given),
         links=(("judge.json", "judge.json"), ("votes.jsonl", "votes.jsonl"), ("unmatched.jsonl", "unmatched.jsonl")),
     )
     return write_report(content, out / "index.html")
 
 
-def _print_table(console: Console, found: JudgeFile) -> None:
+def _caveats(found: JudgeFile) -> list[str]:
+    """Where the order decided so often that ties, and with them *equal or better*, say little of the answers."""
+    caveats: list[str] = []
+    for name, axes in found.results.estimates.items():
+        for axis, estimate in axes.items():
+            if axis.endswith(".flip_share") and (estimate.value or 0.0) >= _MANY_FLIPS:
+                caveats.append(
+                    f"on {name} the verdict flips with the order for {estimate.value:.0%} of the pairs; each flip is a "
+                    "tie and counts as equal or better: read the win rate instead"
+                )
+    return caveats
+
+
+def _print(console: Console, found: JudgeFile) -> None:
     from epigone.cli.style import print_estimates
 
     estimates = {name: axes for name, axes in found.results.estimates.items() if axes}
     rows = [(axis.label, [axes.get(axis.name) for axes in estimates.values()]) for axis in found.results.axes]
     print_estimates(console, list(estimates), rows)
+    for caveat in _caveats(found):
+        console.print(f"note: {caveat}", markup=False)
+    for voter, counts in found.votes.items():
+        counted = ", ".join(f"{count} {status}" for status, count in counts.items())
+        console.print(f"{voter}: {counted}", markup=False)

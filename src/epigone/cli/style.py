@@ -229,7 +229,7 @@ def spoken(estimate: Estimate) -> str:
     if estimate.value is None:
         return "not estimated"
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.2f}"
+        return f"{estimate.value:.2f} [no interval]"
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
@@ -278,7 +278,7 @@ def print_estimates(
             table.add_column(Text(name), justify="right", overflow="fold")
         for label, cells in rows:
             if any(cells):
-                table.add_row(Text(label), *(spoken(cell) if cell else "–" for cell in cells[here]))
+                table.add_row(Text(label), *(Text(spoken(cell) if cell else "–") for cell in cells[here]))
         console.print(table)
 
 
@@ -299,4 +299,6 @@ def _print_table(console: Console, found: StyleFile) -> None:
     rows.append((label, [found.style_closed.get(name) for name in names]))
     print_estimates(console, names, rows)
     if _SPLIT in told:
-        console.print(f"classifier AUC of the teacher's halves against one another: {spoken(told[_SPLIT])}")
+        console.print(
+            f"classifier AUC of the teacher's halves against one another: {spoken(told[_SPLIT])}", markup=False
+        )
