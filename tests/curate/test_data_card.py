@@ -150,3 +150,18 @@ def test_nothing_of_an_earlier_recipe_stays_in_the_folder_but_what_a_person_wrot
     (out / "labels.jsonl").write_text("")
     assert CliRunner().invoke(app, command).exit_code == 0
     assert [name for name in ("support", "replay", "labels") if (out / f"{name}.jsonl").exists()] == ["labels"]
+
+
+def test_each_of_two_decontaminations_says_what_it_found_itself(tmp_path: Path) -> None:
+    data, recipe, items = (tmp_path / name for name in ("in.jsonl", "recipe.yaml", "items.jsonl"))
+    asked = "how do I bake a good loaf of rye bread at home"
+    turns = (Message(role="user", content=f"Please, {asked} today?"), Message(role="assistant", content="Slowly."))
+    write_jsonl(data, [Conversation(id="a", messages=turns)])
+    write_jsonl(items, [EvaluationText(benchmark="b", item="1", prompt=asked)])
+    recipe.write_text(
+        "steps: [decontaminate: {measure: bleu, drop: evaluation}, decontaminate: {shortest_words: 13}]\n"
+    )
+    command = ["curate", str(recipe), str(data), "--out", str(tmp_path / "out"), "--evaluation", str(items)]
+    result = CliRunner().invoke(app, command)
+    assert "b: 1 matches (BLEU > 20; 1 of 1 texts looked for)" in result.output
+    assert "b: 0 matches (13 words in a row; 0 of 1 texts looked for)" in result.output

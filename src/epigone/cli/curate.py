@@ -254,8 +254,9 @@ def _show(curated: Curated, out: Path) -> None:
         _show_shares(curated.labels)
     for notice in curated.notices:
         console.print(f"note: {notice}")
+    counts = Counter((match.benchmark, match.measure, match.dropped) for match in curated.audit)
     for checked in curated.checked:
-        found = sum(match.benchmark == checked.benchmark for match in curated.audit)
+        found = counts[checked.benchmark, checked.measure, checked.dropped]
         looked = f"{checked.texts - checked.too_short:,} of {checked.texts:,} texts"
         console.print(f"{checked.benchmark}: {found:,} matches ({checked.rule}; {looked} looked for)")
     if curated.audit:
