@@ -77,7 +77,7 @@ def test_the_page_is_made_again_from_the_folder(arguments: list[str], tmp_path: 
 def test_what_is_not_estimated_is_explained(arguments: list[str]) -> None:
     without_scores = [argument for argument in arguments if not argument.startswith(("--items", "--votes"))]
     ran = CliRunner().invoke(app, without_scores, catch_exceptions=False)
-    reason = "note: capability closed of s is not estimated: no headline axis of kind capability"
+    reason = "note: s: capability closed is not estimated, no headline axis of kind capability"
     assert reason in " ".join(ran.output.split())
     ran = CliRunner().invoke(app, [a for a in without_scores if not a.startswith("--base")], catch_exceptions=False)
     assert "without the outputs of a base (--base) there is no gap to be closed" in " ".join(ran.output.split())

@@ -163,12 +163,15 @@ def _not_closed(results: Results) -> list[str]:
     """Why a student's style or capability closed is not estimated."""
     if not results.headline_models:
         return ["without the outputs of a base (--base) there is no gap to be closed"]
-    return [
-        f"{key.replace('_', ' ')} of {name} is not estimated: {estimate.method}"
-        for name in results.headline_models
-        for key in ("style_closed", "capability_closed")
-        if (estimate := _headline_of(results, key, name)) is not None and estimate.value is None
-    ]
+    students: dict[str, list[str]] = {}
+    ceiling = any(model.role == "teacher_second_sample" for model in results.models)
+    for key in ("style_closed", "capability_closed") if ceiling else ("capability_closed",):  # else a note is there
+        for name in results.headline_models:
+            estimate = _headline_of(results, key, name)
+            if estimate is not None and estimate.value is None:
+                why = f"{key.replace('_', ' ')} is not estimated, {estimate.method}"
+                students.setdefault(why, []).append(name)
+    return [f"{', '.join(names)}: {why}" for why, names in students.items()]
 
 
 def _headline_of(results: Results, key: str, student: str) -> Estimate | None:
