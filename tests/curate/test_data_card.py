@@ -165,3 +165,13 @@ def test_each_of_two_decontaminations_says_what_it_found_itself(tmp_path: Path) 
     result = CliRunner().invoke(app, command)
     assert "b: 1 matches (BLEU > 20; 1 of 1 texts looked for)" in result.output
     assert "b: 0 matches (13 words in a row; 0 of 1 texts looked for)" in result.output
+
+
+def test_a_curation_that_leaves_nothing_says_so(tmp_path: Path) -> None:
+    data, recipe = tmp_path / "dump.json", tmp_path / "recipe.yaml"
+    recipe.write_text("steps: [clean]")
+    data.write_text('[\n{"conversations": []}\n]\n')
+    command = ["curate", str(recipe), str(data), "--out", str(tmp_path / "out")]
+    assert "note: no conversation is left" in CliRunner().invoke(app, command).output
+    write_jsonl(data, DATA)
+    assert "is left" not in CliRunner().invoke(app, command).output

@@ -99,6 +99,8 @@ def run_recipe(
         title = title or out.resolve().name
         curated = curate_to_folder(curation, records, out, title=title, collections=collections)
     _show(curated, out)
+    if spec.steps and not curated.funnel[-1].kept:
+        typer.echo("note: no conversation is left; other forms than messages go through `epigone collect` first")
 
 
 def _evaluation_items(paths: Sequence[Path]) -> list[EvaluationText]:
