@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from epigone.compare import CompareSpec, Measurements, compare
 from epigone.compare.agreement import krippendorff_alpha
-from epigone.compare.controlled import controlled_rate, relative_difference
+from epigone.compare.controlled import RIDGE, RIDGE_OF_LEVEL, controlled_rate, relative_difference
 from epigone.compare.preference import human_ceiling, majority, one_choice, preference_scores
 from epigone.records import Choice, ItemScore, ModelInfo, Vote
 
@@ -164,6 +164,26 @@ def test_each_resample_is_its_own_fit() -> None:
     for row, rate in zip(chosen, together, strict=True):
         alone = controlled_rate(wins[row], delta[row][:, None], np.ones((1, 120)), length=True)
         assert rate == pytest.approx(alone[0], abs=1e-8)
+
+
+def test_separable_answers_are_fitted_to_the_optimum() -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(40):
+        n = int(rng.integers(8, 40))
+        x = np.tanh(rng.normal(size=(n, 4)) * rng.uniform(0.1, 1))
+        wins = (x @ rng.normal(size=4) > 0).astype(float)
+        scaled = np.column_stack([np.ones(n), x / np.sqrt(np.mean(x**2, axis=0))])
+        precision = np.array([RIDGE_OF_LEVEL, RIDGE, RIDGE, RIDGE, RIDGE])
+
+        def loss(theta: np.ndarray, z: np.ndarray = scaled, y: np.ndarray = wins, p: np.ndarray = precision) -> float:
+            return float(np.sum(np.logaddexp(0, z @ theta) - y * (z @ theta)) + theta @ (p * theta) / 2)
+
+        def slope(theta: np.ndarray, z: np.ndarray = scaled, y: np.ndarray = wins, p: np.ndarray = precision) -> Any:
+            return z.T @ (expit(z @ theta) - y) + p * theta
+
+        expected = minimize(loss, np.zeros(5), jac=slope, method="BFGS", options={"gtol": 1e-9, "maxiter": 10_000}).x
+        found = controlled_rate(wins, x, np.ones((1, n)), length=False)
+        assert found[0] == pytest.approx(expit(expected[0]), abs=1e-4)
 
 
 def test_all_wins_stay_finite() -> None:

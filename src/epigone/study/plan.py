@@ -21,15 +21,15 @@ _JOBS = "epigone.study.jobs"
 STAGE_VERSIONS = {
     "items": 1,
     "collect": 1,
-    "curate": 2,
+    "curate": 3,
     "train": 1,
     "benchmark": 2,
     "answers": 1,
     "toxicity": 1,
-    "style": 1,
+    "style": 2,
     "judge": 1,
     "claims": 1,
-    "compare": 4,
+    "compare": 5,
 }
 """Raised by hand when a stage's code changes what comes out: its jobs, and what depends on them, then run again."""
 

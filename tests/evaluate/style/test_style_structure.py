@@ -26,6 +26,7 @@ NO_LISTS = {
     "one item is no list": "- milk",
     "code": "Run this:\n```\n- a\n- b\n1. c\n```\n",
     "code that is never closed": "```python\n1. a\n2. b",
+    "rules between paragraphs": "One.\n\n* * *\n\nTwo.\n\n- - -\n\nThree.",
     "a year, a decimal": "It began in 1923. It cost\n2.5 dollars.",
     "dialogue": "A: hello\nB: hello",
     "verse": "Roses are red,\nviolets are blue,\nsugar is sweet.",
@@ -44,6 +45,12 @@ def test_a_list_is_found_and_its_items_counted(name: str) -> None:
 @pytest.mark.parametrize("name", NO_LISTS)
 def test_what_is_no_list_is_not_taken_for_one(name: str) -> None:
     assert not read_structure(NO_LISTS[name]).has_list
+
+
+def test_code_within_a_line_opens_no_block() -> None:
+    found = read_structure("Run:\n```npm install```\n\n1. first\n2. second")
+    assert (found.code_blocks, found.list_items) == (0, 2)
+    assert read_structure("~~~ `x`\n1. a\n2. b\n~~~").code_blocks == 1
 
 
 def test_headers_bold_and_code_blocks_are_counted_outside_code_only() -> None:

@@ -25,8 +25,8 @@ READ_BYTES = 1 << 20
 MAX_RECORD_BYTES = 256 << 20
 _SPACE_AND_COMMAS = b" \t\r\n,"
 # Everything up to the next bracket, and over the strings before it that are complete; or to the opening quote of one
-# that is not. No group is possessive: Python before 3.11.5 matches those wrongly (gh-106052). The counts bound the
-# memory that a match takes to step back; what is longer is walked over in several matches.
+# that is not. Only runs of single characters are possessive: Python before 3.11.5 matches possessive groups wrongly
+# (gh-106052). The counts bound the memory that a match takes to step back; what is longer is walked over in several.
 _UP_TO_BRACKET = re.compile(rb'[^\[\]{}"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+){0,100}"[^\[\]{}"]*+){0,100}', re.DOTALL)
 _UP_TO_QUOTE = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+){0,1000}', re.DOTALL)
 

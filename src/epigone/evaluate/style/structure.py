@@ -15,7 +15,8 @@ __all__ = ["Block", "BlockKind", "Structure", "read_structure"]
 
 BlockKind = Literal["text", "list", "header", "code"]
 
-_FENCE = re.compile(r"^\s*(```+|~~~+)")
+_FENCE = re.compile(r"^\s*(```+(?=[^`]*$)|~~~+)")  # ``` on both sides of a line's code is code within a line
+_RULE = re.compile(r"^\s*([-*_])(?:\s*\1){2,}\s*$")
 _HEADER = re.compile(r"^\s{0,3}#{1,6}\s+\S")
 _BULLET = re.compile(r"^\s*(?:[-*+•◦‣▪●·–]\s+|•)(?=\S)")
 _NUMBER = re.compile(r"^\s*(?:\*\*|__)?(?:\(?(\d{1,3})\s?[.)](?!\d)|(?:[Ss]tep|#)\s?(\d{1,3})\s?[:.)-])\s*(?=\S)")
@@ -158,6 +159,8 @@ def _settle(blocks: list[Block]) -> list[Block]:
 
 
 def _is_item(line: str) -> bool:
+    if _RULE.match(line):
+        return False
     return bool(_BULLET.match(line) or _NUMBER.match(line) or _LETTER.match(line))
 
 
