@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from epigone.cli import app
 from epigone.curate import CurateSpec, EvaluationText, card_html, card_markdown, curate, data_card
 from epigone.disk import write_json, write_jsonl
+from epigone.errors import DataError
 from epigone.records import Conversation, Drop, Message
 
 EVIL = '</pre><script>alert(1)</script> | ```\n# heading\n```` <img src=x onerror="y"> [l](javascript:z)'
@@ -150,6 +151,24 @@ def test_nothing_of_an_earlier_recipe_stays_in_the_folder_but_what_a_person_wrot
     (out / "labels.jsonl").write_text("")
     assert CliRunner().invoke(app, command).exit_code == 0
     assert [name for name in ("support", "replay", "labels") if (out / f"{name}.jsonl").exists()] == ["labels"]
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    raw, recipe = tmp_path / "raw", tmp_path / "recipe.yaml"
+    write_jsonl(raw / "conversations.jsonl", DATA)
+    write_jsonl(raw / "labels.jsonl", [])
+    before = (raw / "conversations.jsonl").read_bytes()
+    recipe.write_text("steps: [clean]")
+    for given in (raw, raw / "conversations.jsonl"):
+        result = CliRunner().invoke(
+            app, ["curate", str(recipe), str(given), "--out", str(tmp_path / "x" / ".." / "raw")]
+        )
+        assert isinstance(result.exception, DataError) and "written over" in str(result.exception)
+    recipe.write_text("steps: [{categories: {labels: raw/labels.jsonl}}]")
+    write_jsonl(tmp_path / "in.jsonl", DATA)
+    result = CliRunner().invoke(app, ["curate", str(recipe), str(tmp_path / "in.jsonl"), "--out", str(raw)])
+    assert isinstance(result.exception, DataError) and "labels.jsonl" in str(result.exception)
+    assert (raw / "conversations.jsonl").read_bytes() == before
 
 
 def test_each_of_two_decontaminations_says_what_it_found_itself(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def run_recipe(
     )
 
     spec = read_recipe(recipe)
+    _keep_what_is_read(spec, inputs, out)
     with _labeller(spec, out, usd) as judge:
         curation = Curation(
             spec,
@@ -101,6 +102,19 @@ def run_recipe(
     _show(curated, out)
     if spec.steps and not curated.funnel[-1].kept:
         typer.echo("note: no conversation is left; other forms than messages go through `epigone collect` first")
+
+
+def _keep_what_is_read(spec: CurateSpec, inputs: Sequence[Path], out: Path) -> None:
+    """Refuse a folder in which this run would write over what it reads: raw data, or labels made by hand."""
+    read = [path / "conversations.jsonl" if path.is_dir() else path for path in inputs]
+    labelling = [step.categories for step in spec.steps if step.categories is not None]
+    read += [step.labels for step in labelling if step.labels is not None]
+    written = {(out / name).resolve() for name in ("conversations.jsonl", "drops.jsonl", "labels.jsonl")}
+    for path in read:
+        if path.resolve() in written:
+            raise DataError(
+                "is read and would be written over", where=str(path), fix="give --out another folder than the input's"
+            )
 
 
 def _evaluation_items(paths: Sequence[Path]) -> list[EvaluationText]:

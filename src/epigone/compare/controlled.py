@@ -67,7 +67,7 @@ def _fit(wins: FloatArray, features: FloatArray, weights: FloatArray, length: bo
         chance = expit(_times(x, at))  # (r, n)
         gradient = _sums(x, w * (wins - chance)) - at @ ridge
         hessian = _squares(x, w * chance * (1 - chance)) + ridge
-        step: FloatArray = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+        step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0].astype(np.float64, copy=False)
         moved = np.abs(_times(x, step)).max(axis=1, keepdims=True)
         shortened = np.where(moved > 0.1, np.log1p(moved) / np.maximum(moved, 0.1), 1.0)
         theta[moving] = at + shortened * step
