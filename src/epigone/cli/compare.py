@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
+from pydantic import TypeAdapter, ValidationError
 
 from epigone.errors import SpecError
 from epigone.records import Axis, AxisKind, Estimate, ItemScore, ModelInfo, Results
@@ -35,6 +37,10 @@ def compare(
     second_teacher: Annotated[str | None, typer.Option(help="A second sample of the teacher: the ceiling.")] = None,
     items: Annotated[list[Path] | None, typer.Option(help="Item scores, .parquet or .jsonl; several.")] = None,
     votes: Annotated[list[Path] | None, typer.Option(help="Votes of people or judges, .jsonl; several.")] = None,
+    amount: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=TOKENS (40k, 20M) that a student imitated: slopes and saturation; one a student."),
+    ] = None,
     headline: Annotated[list[str] | None, typer.Option(help="A capability axis of the headline, task.metric.")] = None,
     confidence: Annotated[float, typer.Option(help="Of every interval.", min=0.51, max=0.999)] = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 2000,
@@ -53,7 +59,7 @@ def compare(
     from epigone.disk import write_json, write_jsonl
     from epigone.evaluate.style import style_items
 
-    given = read_given(teacher, student, base=base, second_teacher=second_teacher)
+    given = _with_amounts(read_given(teacher, student, base=base, second_teacher=second_teacher), amount or [])
     rows = [row for path in items or [] for row in _read_items(path)]
     cast = read_votes(votes or [], given)
     axes = _axes(rows, headline or [])
@@ -80,6 +86,30 @@ def compare(
         markup=False,
     )
     console.print(f"page: {page}", soft_wrap=True, markup=False)
+
+
+def _with_amounts(given: GivenOutputs, amounts: Sequence[str]) -> GivenOutputs:
+    """The students as points of a curve: what is asked of an amount needs to know it."""
+    from epigone.curate import Amount
+
+    students = [model.info.name for model in given.of_role("student")]
+    tokens: dict[str, int] = {}
+    for argument in amounts:
+        name, _, text = argument.rpartition("=")
+        fix = f"write NAME=TOKENS, with one of: {', '.join(students)}; and a number such as 300000, 40k or 20M"
+        if name not in students:
+            raise SpecError("names no student", where=f"--amount {argument}", fix=fix)
+        try:
+            read = TypeAdapter[int | str](Amount).validate_python(text)
+        except ValidationError as error:
+            raise SpecError("is no number of tokens", where=f"--amount {argument}", fix=fix) from error
+        if isinstance(read, str) or name in tokens:
+            raise SpecError("is no number of tokens, or the student's second", where=f"--amount {argument}", fix=fix)
+        tokens[name] = read
+    others = (
+        replace(model, info=replace(model.info, amount_tokens=tokens.get(model.info.name))) for model in given.others
+    )
+    return replace(given, others=tuple(others))
 
 
 def _read_items(path: Path) -> list[ItemScore]:
