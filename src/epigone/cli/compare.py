@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec.structs import replace
-from pydantic import TypeAdapter, ValidationError
 
 from epigone.errors import SpecError
 from epigone.records import Axis, AxisKind, Estimate, ItemScore, ModelInfo, Results
@@ -90,6 +88,11 @@ def compare(
 
 def _with_amounts(given: GivenOutputs, amounts: Sequence[str]) -> GivenOutputs:
     """The students as points of a curve: what is asked of an amount needs to know it."""
+    if not amounts:
+        return given
+    from msgspec.structs import replace
+    from pydantic import TypeAdapter, ValidationError
+
     from epigone.curate import Amount
 
     students = [model.info.name for model in given.of_role("student")]

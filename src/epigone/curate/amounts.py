@@ -70,12 +70,7 @@ class Amounts:
 
     def run(self, stream: Iterable[Conversation], notes: Notes) -> Iterator[Conversation | Drop]:
         with Spool() as spool:
-            known: list[Conversation] = []
-            counts: list[int] = []
-            for conversation, tokens in with_tokens(stream, self.tokens):
-                spool.add(conversation)
-                known.append(Conversation(id=conversation.id, messages=()))
-                counts.append(tokens)
+            known, counts = spool.fill(with_tokens(stream, self.tokens))
             amounts = self._wanted(sum(counts))
             nested = nested_amounts(known, counts, amounts, seed=self.seed)
             longest = max(nested.prefix.values(), default=0)

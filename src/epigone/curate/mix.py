@@ -43,12 +43,7 @@ class Mix:
 
     def run(self, stream: Iterable[Conversation], notes: Notes) -> Iterator[Conversation | Drop]:
         with Spool() as spool:
-            known: list[Conversation] = []
-            counts: list[int] = []
-            for conversation, tokens in with_tokens(stream, self.tokens):
-                spool.add(conversation)
-                known.append(Conversation(id=conversation.id, messages=(), source=conversation.source))
-                counts.append(tokens)
+            known, counts = spool.fill(with_tokens(stream, self.tokens))
             chosen = set(mix_sources(known, counts, self.spec.shares, seed=self.seed))
             held: Counter[str] = Counter()
             for place, conversation in enumerate(spool):

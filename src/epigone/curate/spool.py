@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 
 import msgspec
@@ -36,6 +36,16 @@ class Spool:
         line = self._encoder.encode(conversation) + b"\n"
         self._starts.append(self._size)
         self._size += self._file.write(line)
+
+    def fill(self, counted: Iterable[tuple[Conversation, int]]) -> tuple[list[Conversation], list[int]]:
+        """Add conversations with their tokens; gives what is needed to choose among them: id and source, and counts."""
+        known: list[Conversation] = []
+        counts: list[int] = []
+        for conversation, tokens in counted:
+            self.add(conversation)
+            known.append(Conversation(id=conversation.id, messages=(), source=conversation.source))
+            counts.append(tokens)
+        return known, counts
 
     def __iter__(self) -> Iterator[Conversation]:
         self._file.seek(0)
