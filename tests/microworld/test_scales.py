@@ -17,10 +17,11 @@ def test_the_public_surface_is_this() -> None:
         "Fact",
         "Scale",
         "WorldModel",
-        "build_model",
         "make_encyclopaedia",
         "prepare_demo",
+        "pretrain_model",
         "study_document",
+        "tune_model",
         "write_world",
     ]
 

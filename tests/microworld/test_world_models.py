@@ -10,11 +10,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from epigone.disk import digest_file
-from epigone.microworld import SCALES, build_model
+from epigone.microworld import SCALES, WorldModel, pretrain_model, tune_model
 from epigone.microworld.world_models import read_corpus
 
 
-def small(name: str, tokens: int) -> object:
+def small(name: str, tokens: int) -> WorldModel:
     model = next(model for model in SCALES["smoke"].models if model.name == name)
     return msgspec.structs.replace(model, corpus_tokens=tokens)
 
@@ -28,7 +28,7 @@ def test_a_shorter_training_reads_a_prefix_of_the_corpus_of_a_longer_one(world_f
 @pytest.mark.slow
 def test_a_base_is_built_twice_the_same_and_has_begun_to_learn_the_corpus(world_folder: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        build_model(world_folder, small("base-s", 30_000), tmp_path / name, seed=0)  # type: ignore[arg-type]
+        pretrain_model(world_folder, small("base-s", 30_000), tmp_path / name, seed=0)
     weights = [digest_file(tmp_path / name / "model.safetensors") for name in ("one", "two")]
     assert weights[0] == weights[1]
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "one")
@@ -45,7 +45,9 @@ def test_a_base_is_built_twice_the_same_and_has_begun_to_learn_the_corpus(world_
 def test_the_teacher_is_tuned_on_the_instruction_data_and_carries_a_chat_template(
     world_folder: Path, tmp_path: Path
 ) -> None:
-    build_model(world_folder, small("teacher", 20_000), tmp_path / "teacher", seed=0)  # type: ignore[arg-type]
+    recipe = small("teacher", 20_000)
+    pretrain_model(world_folder, recipe, tmp_path / "pretrained", seed=0)
+    tune_model(world_folder, recipe, tmp_path / "pretrained", tmp_path / "teacher", seed=0)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "teacher")
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Hello!"}], tokenize=False, add_generation_prompt=True

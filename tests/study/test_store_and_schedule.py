@@ -60,6 +60,28 @@ def test_jobs_run_after_their_inputs_and_are_kept(store: Store, pool: LocalPool)
     assert executions(store) == {"number 2": 1, "number 3": 1, "total": 1}
 
 
+def test_a_job_that_wants_to_be_alone_waits_for_the_others_and_gets_all_threads(store: Store, pool: LocalPool) -> None:
+    alone = make_job("wide", f"{HERE}:constant", title="alone", params={"value": 1}, cost=99.0, alone=True)
+    before = [number(value) for value in (2, 3, 4)]
+    after = total(alone, *before)
+    running: list[str] = []
+    beside: dict[str, int] = {}
+
+    def watch(event: Event) -> None:
+        if event.kind == "started":
+            running.append(event.title)
+            beside[event.title] = len(running)
+        elif event.kind == "finished":
+            running.remove(event.title)
+
+    with store.lock():
+        Schedule([alone, *before, after], store, pool, listener=watch).run()
+    assert list(beside) == ["number 2", "number 3", "number 4", "alone", "total"]
+    assert (beside["alone"], beside["total"]) == (1, 1)
+    assert {store.manifest(job.id).threads for job in (*before, after)} == {1}
+    assert store.manifest(alone.id).threads == 2
+
+
 def test_one_changed_setting_runs_only_what_depends_on_it(store: Store, pool: LocalPool) -> None:
     one, two, three = number(1), number(2), number(3)
     with store.lock():

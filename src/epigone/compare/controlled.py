@@ -45,20 +45,24 @@ def controlled_rate(wins: FloatArray, features: FloatArray, weights: FloatArray,
     through tanh with each resample's own spread; otherwise relative differences, divided by their spread.
     """
     rows = max(1, BLOCK_CELLS // max(1, len(wins)))
-    blocks = [_fit(wins, features, weights[i : i + rows], length) for i in range(0, len(weights), rows)]
+    usual = _fit(wins, features, weights.mean(axis=0, keepdims=True), length, start=None)
+    blocks = [_fit(wins, features, weights[i : i + rows], length, start=usual) for i in range(0, len(weights), rows)]
     rate: FloatArray = expit(np.concatenate(blocks)[:, 0])
     return rate
 
 
-def _fit(wins: FloatArray, features: FloatArray, weights: FloatArray, length: bool) -> FloatArray:
+def _fit(
+    wins: FloatArray, features: FloatArray, weights: FloatArray, length: bool, *, start: FloatArray | None
+) -> FloatArray:
     """θ (R, k + 1) by damped Newton steps on all R weighted regressions at once; rows that have settled drop out.
 
+    All begin at ``start`` (1, k + 1), or at 0: the loss is strictly convex, so this only saves steps.
     A step that moves some item's logit by d is shortened to log(1 + d)/d of itself, which never overshoots on a
     logistic loss (Sun and Tran-Dinh 2019, generalised self-concordance with ν = 2): separable data converges too.
     """
     design = _length_design(features[:, 0], weights) if length else _style_design(features)
     size = design.shape[2]
-    theta = np.zeros((len(weights), size))
+    theta = np.zeros((len(weights), size)) if start is None else np.repeat(start, len(weights), axis=0)
     ridge = np.diag([RIDGE_OF_LEVEL] + [RIDGE] * (size - 1))
     moving = np.arange(len(weights))
     for _ in range(STEPS):

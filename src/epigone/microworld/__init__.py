@@ -5,7 +5,7 @@ from epigone.microworld.encyclopaedia import Encyclopaedia, Entity, Fact
 from epigone.microworld.scales import SCALES, Scale, WorldModel
 from epigone.microworld.study_file import study_document
 from epigone.microworld.world import make_encyclopaedia, write_world
-from epigone.microworld.world_models import build_model
+from epigone.microworld.world_models import pretrain_model, tune_model
 
 __all__ = [
     "SCALES",
@@ -14,9 +14,10 @@ __all__ = [
     "Fact",
     "Scale",
     "WorldModel",
-    "build_model",
     "make_encyclopaedia",
     "prepare_demo",
+    "pretrain_model",
     "study_document",
+    "tune_model",
     "write_world",
 ]

@@ -10,22 +10,25 @@ from msgspec import Struct
 
 from epigone.disk import atomic_folder, write_yaml
 from epigone.errors import SpecError
-from epigone.microworld.scales import SCALES, Scale
+from epigone.microworld.scales import SCALES, Scale, WorldModel
 from epigone.microworld.study_file import study_document, study_name
 from epigone.microworld.world import write_world
-from epigone.microworld.world_models import build_model
+from epigone.microworld.world_models import pretrain_model, tune_model
 from epigone.study import Job, JobContext, Listener, LocalPool, Schedule, Store, make_job
 from epigone.study.run import refuse_another_study
 
 __all__ = ["prepare_demo"]
 
 _HERE = "epigone.microworld.demo"
+_BEFORE_TUNING = "the teacher before it is tuned"
 
 
 def prepare_demo(
     root: Path, *, scale: str, seed: int = 0, training_seeds: int = 1, listener: Listener | None = None
 ) -> Path:
-    """Make the world and train its bases and teacher, two at a time, each on one thread; write the study file.
+    """Make the world and train its bases and teacher, two at a time; write the study file.
+
+    A training has one thread; the teacher's tuning, which nothing can run beside, has both.
 
     Killed and called again, it goes on where it was. Returns the path of ``study.yaml``.
 
@@ -35,18 +38,19 @@ def prepare_demo(
     if scale not in SCALES:
         raise SpecError(f"no scale named '{scale}'", where="scale", fix=f"choose one of {', '.join(SCALES)}")
     refuse_another_study(Store(root.resolve()), study_name(SCALES[scale]))  # before minutes go into a world
-    world, models = _plan(scale, seed)
+    jobs = _plan(scale, seed)
+    world, models = jobs[0], {job.subject: job for job in jobs[1:]}
     store = Store((root / "world").resolve())
     with store.lock():
-        if not all(store.is_done(job.id) for job in (world, *models)):
+        if not all(store.is_done(job.id) for job in jobs):
             pool = LocalPool(min(2, os.cpu_count() or 1), threads=1)
             try:
-                Schedule([world, *models], store, pool, listener=listener).run()
+                Schedule(jobs, store, pool, listener=listener).run()
             finally:
                 pool.close()
     document = study_document(
         _relative(store, root, world, "files"),
-        {job.subject: _relative(store, root, job, "model") for job in models},
+        {name: _relative(store, root, job, "model") for name, job in models.items()},
         SCALES[scale],
         seed=seed,
         training_seeds=training_seeds,
@@ -56,26 +60,42 @@ def prepare_demo(
     return root / "study.yaml"
 
 
-def _plan(scale: str, seed: int) -> tuple[Job, list[Job]]:
+def _plan(scale: str, seed: int) -> list[Job]:
+    """The world's files, a training from nothing for each model, and the teacher's tuning; the subject is the model."""
     world = make_job(
         "world",
         f"{_HERE}:write_world_files",
         title="write the world's texts and tasks",
         params={"scale": scale, "seed": seed, "contents": _contents(SCALES[scale])},
     )
-    models = [
-        make_job(
+    teacher = SCALES[scale].teacher
+    pretrained = {
+        model.name: make_job(
             "model",
-            f"{_HERE}:build_world_model",
+            f"{_HERE}:pretrain_world_model",
             title=f"train {model.name}",
-            params={"scale": scale, "seed": seed, "model": model.name, "recipe": model},
+            params=_model_params(scale, seed, model),
             inputs={"world": world},
-            subject=model.name,
-            cost=float(model.cost),
+            subject=_BEFORE_TUNING if model is teacher else model.name,
+            cost=model.cost,
         )
         for model in SCALES[scale].models
-    ]
-    return world, models
+    }
+    tuned = make_job(
+        "model",
+        f"{_HERE}:tune_world_model",
+        title=f"tune {teacher.name}",
+        params=_model_params(scale, seed, teacher),
+        inputs={"world": world, "pretrained": pretrained[teacher.name]},
+        subject=teacher.name,
+        cost=teacher.tuning_cost,
+        alone=True,
+    )
+    return [world, *pretrained.values(), tuned]
+
+
+def _model_params(scale: str, seed: int, model: WorldModel) -> dict[str, object]:
+    return {"scale": scale, "seed": seed, "model": model.name, "recipe": model}
 
 
 def _contents(scale: Scale) -> dict[str, object]:
@@ -102,14 +122,33 @@ class _ModelParams(Struct, frozen=True):
     seed: int
     model: str
 
+    @property
+    def recipe(self) -> WorldModel:
+        """What is trained."""
+        return next(model for model in SCALES[self.scale].models if model.name == self.model)
 
-def build_world_model(context: JobContext) -> None:
-    """Job: ``model/``, a Hugging Face folder."""
+
+def pretrain_world_model(context: JobContext) -> None:
+    """Job: ``model/``, a Hugging Face folder, trained from nothing."""
     params = context.params(_ModelParams)
-    model = next(model for model in SCALES[params.scale].models if model.name == params.model)
-    build_model(
+    pretrain_model(
         context.inputs["world"] / "files",
-        model,
+        params.recipe,
+        context.folder / "model",
+        seed=params.seed,
+        threads=context.threads,
+        work=context.work,
+        progress=context.progress,
+    )
+
+
+def tune_world_model(context: JobContext) -> None:
+    """Job: ``model/``, the teacher's Hugging Face folder."""
+    params = context.params(_ModelParams)
+    tune_model(
+        context.inputs["world"] / "files",
+        params.recipe,
+        context.inputs["pretrained"] / "model",
         context.folder / "model",
         seed=params.seed,
         threads=context.threads,

@@ -13,7 +13,8 @@ class WorldModel(Struct, frozen=True, kw_only=True):
     ``corpus_tokens``: it reads so many tokens from the beginning of the corpus, once. ``pretraining`` and
     ``instruction`` are settings of ``TrainSpec``; only the teacher has the second. ``replay_tokens``: of corpus mixed
     into the instruction tuning; the instruction data is about entities that are not held out, and without replay the
-    teacher forgets the others. ``cost``: rough seconds on one thread, so that the longest training starts first.
+    teacher forgets the others. ``cost`` and ``tuning_cost``: rough seconds on one thread, so that the longest starts
+    first.
     """
 
     name: str
@@ -23,6 +24,7 @@ class WorldModel(Struct, frozen=True, kw_only=True):
     instruction: dict[str, object] | None = None
     replay_tokens: int = 0
     cost: float
+    tuning_cost: float = 0.0
 
 
 class Scale(Struct, frozen=True, kw_only=True):
@@ -147,7 +149,8 @@ _FULL = Scale(
             pretraining=_pretraining(2.5e-3),
             instruction=_fine_tuning(5e-4, 4),
             replay_tokens=200_000,
-            cost=230,
+            cost=150,
+            tuning_cost=90,
         ),
     ),
     broad_prompts=2_400,
@@ -181,7 +184,8 @@ _SMOKE = Scale(
             pretraining=_pretraining(5e-3),
             instruction=_fine_tuning(2e-3, 4),
             replay_tokens=20_000,
-            cost=14,
+            cost=9,
+            tuning_cost=5,
         ),
     ),
     broad_prompts=200,

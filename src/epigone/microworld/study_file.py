@@ -61,7 +61,7 @@ def study_document(
         "evaluate": {
             "benchmarks": [{"task": str(files / "tasks" / f"{task}.yaml")} for task in TASKS],
             "style": prompts,
-            "preference": prompts | {"judge": {"likelihood": {"hf": teacher, "dtype": "float64"}}},
+            "preference": prompts | {"judge": {"likelihood": {"hf": teacher, "dtype": "float32"}}},
             "toxicity": {
                 "prompts": str(files / "toxicity.jsonl"),
                 "scorer": "lexicon",

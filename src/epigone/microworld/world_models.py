@@ -15,7 +15,7 @@ from epigone.records import Conversation
 from epigone.specs import parse_spec
 from epigone.train import TrainSpec, pretrain, train_student
 
-__all__ = ["build_model", "read_corpus"]
+__all__ = ["pretrain_model", "read_corpus", "tune_model"]
 
 Progress = Callable[[int, int | None], None]
 
@@ -34,7 +34,7 @@ def read_corpus(world: Path, tokens: int) -> Iterator[str]:
         yield document.text
 
 
-def build_model(
+def pretrain_model(
     world: Path,
     model: WorldModel,
     out: Path,
@@ -44,13 +44,13 @@ def build_model(
     work: Path | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Train one model from nothing and, if it is the teacher, tune it on the instruction data.
+    """Train a base, or what the teacher is tuned from, from nothing.
 
     Args:
         world: folder that ``write_world`` made.
         out: becomes a Hugging Face folder; appears whole.
         work: checkpoints while it runs; the same call resumes from them.
-        progress: called with optimizer steps done and in all (the teacher's two trainings count one after the other).
+        progress: called with optimizer steps done and in all.
 
     Raises:
         TrainingError: the loss exploded.
@@ -63,30 +63,44 @@ def build_model(
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    work = work if work is not None else out.with_name(f".{out.name}.work")
-    pretrained = out if model.instruction is None else work / "pretrained"
-    if model.instruction is None or not pretrained.exists():
-        pretrain(
-            _spec(model, model.pretraining, threads),
-            config=config,
-            tokenizer=world / "tokenizer",
-            texts=list(read_corpus(world, model.corpus_tokens)),
-            out=pretrained,
-            seed=seed,
-            work=work / "pretraining",
-            progress=progress,
-        )
-    if model.instruction is not None:
-        train_student(
-            _spec(model, model.instruction, threads),
-            base=pretrained,
-            conversations=read_jsonl(world / "instructions.jsonl", Conversation),
-            out=out,
-            seed=seed,
-            replay=list(read_corpus(world, model.replay_tokens)),
-            work=work / "instruction",
-            progress=progress,
-        )
+    pretrain(
+        _spec(model, model.pretraining, threads),
+        config=config,
+        tokenizer=world / "tokenizer",
+        texts=list(read_corpus(world, model.corpus_tokens)),
+        out=out,
+        seed=seed,
+        work=work,
+        progress=progress,
+    )
+
+
+def tune_model(
+    world: Path,
+    model: WorldModel,
+    pretrained: Path,
+    out: Path,
+    *,
+    seed: int,
+    threads: int = 1,
+    work: Path | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Tune the teacher on the instruction data; ``pretrained``: what :func:`pretrain_model` made of it.
+
+    The other arguments and errors are those of :func:`pretrain_model`.
+    """
+    assert model.instruction is not None
+    train_student(
+        _spec(model, model.instruction, threads),
+        base=pretrained,
+        conversations=read_jsonl(world / "instructions.jsonl", Conversation),
+        out=out,
+        seed=seed,
+        replay=list(read_corpus(world, model.replay_tokens)),
+        work=work,
+        progress=progress,
+    )
 
 
 def _spec(model: WorldModel, settings: dict[str, object], threads: int) -> TrainSpec:

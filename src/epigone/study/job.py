@@ -41,7 +41,8 @@ class Job(Struct, frozen=True, kw_only=True):
 
     ``function`` is ``package.module:name``, called with a :class:`JobContext`. ``inputs`` maps a name to the id of the
     job whose folder is read. ``asks_teacher``: needs the teacher's endpoint. ``cost`` is a rough relative duration,
-    used only to start long chains first. ``subject`` names the model or data set, for displays.
+    used only to start long chains first. ``subject`` names the model or data set, for displays. ``alone``: it waits
+    until nothing else runs or can start, and gets the threads of every slot.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Job(Struct, frozen=True, kw_only=True):
     subject: str = ""
     asks_teacher: bool = False
     cost: float = 1.0
+    alone: bool = False
 
 
 def make_job(

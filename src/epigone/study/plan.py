@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from epigone.disk import digest_json
+from epigone.evaluate.preference import JudgeSpec
 from epigone.models import ApiSpec
 from epigone.study.arms import Arm, expand_arms
 from epigone.study.externals import Digests, detach, detach_list, model_external, resolve
@@ -27,6 +28,7 @@ STAGE_VERSIONS = {
     "answers": 1,
     "toxicity": 1,
     "style": 2,
+    "likelihood": 1,
     "judge": 1,
     "claims": 1,
     "compare": 5,
@@ -315,22 +317,34 @@ class _Planner:
                 params, files = self._tone()
                 measured[f"style|{model.name}"] = self._relation("style", "style", model, pair, params, files)
             if evaluate.preference is not None and model.kind != TEACHER:
-                pair = {
-                    "teacher": measured["answers.preference|teacher"],
-                    "other": measured[f"answers.preference|{model.name}"],
-                }
-                params, files = detach(
-                    evaluate.preference.judge, self.folder, self.digests, where="evaluate.preference.judge"
-                )
-                measured[f"judge|{model.name}"] = self._relation(
-                    "judge", "judge", model, pair, {"judge": params, "budget": self._budget()}, files
-                )
+                measured[f"judge|{model.name}"] = self._judge(evaluate.preference.judge, model, measured)
             if evaluate.factuality is not None:
                 params, files = detach(evaluate.factuality, self.folder, self.digests, where="evaluate.factuality")
                 answers = {"other": measured[f"answers.style|{model.name}"]}
                 measured[f"claims|{model.name}"] = self._relation(
                     "claims", "check_claims", model, answers, {"claims": params}, files
                 )
+
+    def _judge(self, judge: JudgeSpec, model: Measured, measured: Mapping[str, Job]) -> Job:
+        """Votes on a model. A likelihood judge without a cache scores the teacher's answers in a job before."""
+        params, files = detach(judge, self.folder, self.digests, where="evaluate.preference.judge")
+        stated = {"judge": params, "budget": self._budget()}
+        teacher = measured["answers.preference|teacher"]
+        pair = {"teacher": teacher, "other": measured[f"answers.preference|{model.name}"]}
+        if judge.kind == "likelihood" and not isinstance(judge.model, ApiSpec):
+            pair["teacher_scores"] = self._add(
+                make_job(
+                    "likelihood",
+                    f"{_JOBS}.relating:score_teacher",
+                    title="likelihood of the teacher's answers",
+                    version=STAGE_VERSIONS["likelihood"],
+                    params={"seed": self.spec.seed, **stated},
+                    inputs={"teacher": teacher},
+                    files=files,
+                    cost=2.0,
+                )
+            )
+        return self._relation("judge", "judge", model, pair, stated, files)
 
     def _tone(self) -> tuple[dict[str, object], dict[str, External]]:
         """The judge of the tone where a study has one; else nothing, so that the other studies' jobs stay the same."""

@@ -118,15 +118,18 @@ class Schedule:
 
     def _start_ready(self, waiting: dict[str, Job], finished: set[str]) -> None:
         ready = [job for job in waiting.values() if all(source in finished for source in job.inputs.values())]
-        for job in sorted(ready, key=lambda job: -self._urgency[job.id]):
-            if len(self._running) >= self.executor.slots:
+        for job in sorted(ready, key=lambda job: (job.alone, -self._urgency[job.id])):
+            if len(self._running) >= self.executor.slots or any(other.alone for other in self._running.values()):
+                return
+            if job.alone and self._running:
                 return
             asking = sum(other.asks_teacher for other in self._running.values())
             if job.asks_teacher and self.teacher_slots is not None and asking >= self.teacher_slots:
                 continue
             access = self.teacher.access() if job.asks_teacher and self.teacher is not None else None
             del waiting[job.id]
-            call = JobCall(root=str(self.store.root), job=job, threads=self.threads, teacher=access)
+            threads = self.threads * self.executor.slots if job.alone else self.threads
+            call = JobCall(root=str(self.store.root), job=job, threads=threads, teacher=access)
             self._running[self.executor.submit(call)] = job
             self._tell("started", job)
 

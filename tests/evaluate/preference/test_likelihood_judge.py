@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from epigone.errors import SpecError
-from epigone.evaluate.preference import JudgeSpec, Pair, judge_pairs, make_pairs
+from epigone.evaluate.preference import JudgeSpec, Pair, judge_pairs, make_pairs, score_answers
 from epigone.models import LocalSpec, Progress
 from epigone.records import Output, Reply, Request, ScoreReply, ScoreRequest
 from epigone.specs import parse_spec
@@ -77,6 +77,24 @@ def test_what_cannot_be_scored_is_failed_and_nothing_is_scored_twice() -> None:
     ]
     assert [request.continuation for request in model.seen] == ["z", "a", "b"]
     assert {request.messages[0].content for request in model.seen if request.messages} == {"p"}
+
+
+def test_answers_of_the_teacher_that_were_scored_before_are_not_scored_again() -> None:
+    model = LetterModel()
+    teacher = [
+        Output(id="n", prompt="p", response="a"),
+        Output(id="n", prompt="p", response="bb", sample=1),
+        Output(id="f", prompt="p", response="z"),
+        Output(id="e", prompt="p", response=""),
+        Output(id="w", prompt="", response="a"),
+    ]
+    scores = score_answers(teacher, model)
+    assert {item: score.logprob for item, score in scores.items()} == {"n": -1.0, "f": None}
+    pairs = [pair("b", "a", "n"), pair("b", "z", "f"), pair("aa", "b", "new")]
+    votes = judge_pairs(SPEC, pairs, model, seed=0, teacher_scores=scores)
+    assert [request.continuation for request in model.seen] == ["b", "aa"]
+    assert votes[:2] == judge_pairs(SPEC, pairs[:2], LetterModel(), seed=0)
+    assert (votes[2].choice, votes[2].margin) == ("student", 1.0)
 
 
 def test_pairs_are_made_by_id_from_first_samples_and_missing_ones_are_kept() -> None:

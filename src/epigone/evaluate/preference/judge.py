@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -13,7 +13,7 @@ from epigone.evaluate.preference.likelihood_judge import judge_by_likelihood
 from epigone.evaluate.preference.llm_judge import judge_by_reading, showings
 from epigone.evaluate.preference.pairs import Pair
 from epigone.models.protocol import Progress, TextModel
-from epigone.records import Vote
+from epigone.records import ScoreReply, Vote
 
 __all__ = ["JudgePlan", "judge_pairs", "plan_judging", "plan_prompts"]
 
@@ -34,14 +34,21 @@ class JudgePlan(Struct, frozen=True, kw_only=True):
 
 
 def judge_pairs(
-    spec: JudgeSpec, pairs: Sequence[Pair], model: TextModel, *, seed: int, progress: Progress | None = None
+    spec: JudgeSpec,
+    pairs: Sequence[Pair],
+    model: TextModel,
+    *,
+    seed: int,
+    teacher_scores: Mapping[str, ScoreReply] | None = None,
+    progress: Progress | None = None,
 ) -> list[Vote]:
     """Let ``model`` vote on every pair.
 
     An LLM judge gives a vote a showing: two a pair where ``orders`` is ``both`` (``first`` says which), so position
     flips can be counted and disagreement taken as a tie. A likelihood judge gives one a pair. Two equal texts are a
     tie without asking. What cannot be read is asked again, then ``unparsed``; a judge that declines is ``refused``;
-    no answer is ``failed``: none of these is a choice.
+    no answer is ``failed``: none of these is a choice. ``teacher_scores``: for a likelihood judge, what
+    :func:`score_answers` gave before; without them it scores the teacher's answers itself.
 
     Raises:
         DataError: two pairs have the same item and student.
@@ -50,7 +57,7 @@ def judge_pairs(
     """
     _refuse_repeats(pairs)
     if spec.kind == "likelihood":
-        return judge_by_likelihood(spec, pairs, model, progress=progress)
+        return judge_by_likelihood(spec, pairs, model, teacher_scores=teacher_scores, progress=progress)
     return judge_by_reading(spec, pairs, model, seed=seed, progress=progress)
 
 

@@ -8,37 +8,64 @@ imitators by construction: a preference bought by style alone, which is what an 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from epigone.evaluate.preference.judge_spec import JudgeSpec
 from epigone.evaluate.preference.llm_judge import unshown_vote
-from epigone.evaluate.preference.pairs import Pair
+from epigone.evaluate.preference.pairs import Pair, first_samples
 from epigone.models.protocol import Progress, TextModel
-from epigone.records import Choice, Message, ScoreReply, ScoreRequest, Vote
+from epigone.records import Choice, Message, Output, ScoreReply, ScoreRequest, Vote
 
-__all__ = ["judge_by_likelihood"]
+__all__ = ["judge_by_likelihood", "score_answers"]
+
+
+def score_answers(
+    outputs: Sequence[Output], model: TextModel, *, progress: Progress | None = None
+) -> dict[str, ScoreReply]:
+    """The judging model's log-probability of each item's first answer; an item without one, or a prompt, is not in."""
+    answers = {
+        item: _request(output.prompt, output.response)
+        for item, output in first_samples(outputs).items()
+        if output.prompt and output.response
+    }
+    return dict(zip(answers, model.score(list(answers.values()), progress), strict=True))
 
 
 def judge_by_likelihood(
-    spec: JudgeSpec, pairs: Sequence[Pair], model: TextModel, *, progress: Progress | None = None
+    spec: JudgeSpec,
+    pairs: Sequence[Pair],
+    model: TextModel,
+    *,
+    teacher_scores: Mapping[str, ScoreReply] | None = None,
+    progress: Progress | None = None,
 ) -> list[Vote]:
     """One vote a pair, in order; ``first`` is ``None``: the answers are scored apart, order cannot matter.
 
     ``margin`` is the student's log-probability per token minus the teacher's, in nats. An answer that cannot be scored
-    (empty, too long for the model) makes the vote ``failed``.
+    (empty, too long for the model) makes the vote ``failed``. ``teacher_scores``: what :func:`score_answers` gave
+    for the teacher's answers, for a model that judges many students; an item that is missing there is scored here.
     """
+    known = teacher_scores or {}
     voter = spec.name or f"{model.name} (likelihood)"
     asked = {
         (pair.item, pair.student): pair
         for pair in pairs
         if pair.student_response and pair.teacher_response and pair.student_response != pair.teacher_response
     }
-    wanted = list(dict.fromkeys(request for pair in asked.values() for request in _requests(pair)))
+    wanted = list(
+        dict.fromkeys(
+            _request(pair.prompt, answer or "")
+            for pair in asked.values()
+            for answer in (pair.student_response, None if pair.item in known else pair.teacher_response)
+            if answer is not None
+        )
+    )
     scored = dict(zip(wanted, model.score(wanted, progress), strict=True))
     votes: list[Vote] = []
     for pair in pairs:
         if (pair.item, pair.student) in asked:
-            student, teacher = (scored[request] for request in _requests(pair))
+            student = scored[_request(pair.prompt, pair.student_response or "")]
+            teacher = known.get(pair.item) or scored[_request(pair.prompt, pair.teacher_response or "")]
             votes.append(_vote(spec, pair, student, teacher, voter))
         elif pair.student_response == "" or pair.teacher_response == "":
             votes.append(_failed(pair, voter, "an empty response has no log-probability per token"))
@@ -47,12 +74,8 @@ def judge_by_likelihood(
     return votes
 
 
-def _requests(pair: Pair) -> tuple[ScoreRequest, ScoreRequest]:
-    asked = (Message("user", pair.prompt),)
-    return (
-        ScoreRequest(messages=asked, continuation=pair.student_response or ""),
-        ScoreRequest(messages=asked, continuation=pair.teacher_response or ""),
-    )
+def _request(prompt: str, answer: str) -> ScoreRequest:
+    return ScoreRequest(messages=(Message("user", prompt),), continuation=answer)
 
 
 def _vote(spec: JudgeSpec, pair: Pair, student: ScoreReply, teacher: ScoreReply, voter: str) -> Vote:

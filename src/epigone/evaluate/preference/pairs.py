@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from epigone.records import Output
 
-__all__ = ["Pair", "make_pairs"]
+__all__ = ["Pair", "first_samples", "make_pairs"]
 
 
 class Pair(Struct, frozen=True, kw_only=True):
@@ -31,8 +31,8 @@ def make_pairs(
     Items of ``teacher`` without an answer in ``student`` become pairs without a student's response, so that they are
     counted as missing; items that only ``student`` has are left out (``match_outputs`` lists them).
     """
-    asked = _first_samples(teacher)
-    answered = _first_samples(student)
+    asked = first_samples(teacher)
+    answered = first_samples(student)
     return [
         Pair(
             item=identity,
@@ -46,7 +46,8 @@ def make_pairs(
     ]
 
 
-def _first_samples(outputs: Sequence[Output]) -> dict[str, Output]:
+def first_samples(outputs: Sequence[Output]) -> dict[str, Output]:
+    """Of several samples of an item the first, by item."""
     first: dict[str, Output] = {}
     for output in outputs:
         if output.id not in first or output.sample < first[output.id].sample:
