@@ -19,9 +19,7 @@ def test_the_public_surface_is_this() -> None:
         "WorldModel",
         "make_encyclopaedia",
         "prepare_demo",
-        "pretrain_model",
         "study_document",
-        "tune_model",
         "write_world",
     ]
 

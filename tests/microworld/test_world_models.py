@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from epigone.disk import digest_file
-from epigone.microworld import SCALES, WorldModel, pretrain_model, tune_model
-from epigone.microworld.world_models import read_corpus
+from epigone.microworld import SCALES, WorldModel
+from epigone.microworld.world_models import pretrain_model, read_corpus, tune_model
 
 
 def small(name: str, tokens: int) -> WorldModel:

@@ -5,7 +5,6 @@ from epigone.microworld.encyclopaedia import Encyclopaedia, Entity, Fact
 from epigone.microworld.scales import SCALES, Scale, WorldModel
 from epigone.microworld.study_file import study_document
 from epigone.microworld.world import make_encyclopaedia, write_world
-from epigone.microworld.world_models import pretrain_model, tune_model
 
 __all__ = [
     "SCALES",
@@ -16,8 +15,6 @@ __all__ = [
     "WorldModel",
     "make_encyclopaedia",
     "prepare_demo",
-    "pretrain_model",
     "study_document",
-    "tune_model",
     "write_world",
 ]

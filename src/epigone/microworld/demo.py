@@ -6,20 +6,17 @@ import os
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
-from epigone.disk import atomic_folder, write_yaml
+from epigone.disk import write_yaml
 from epigone.errors import SpecError
 from epigone.microworld.scales import SCALES, Scale, WorldModel
 from epigone.microworld.study_file import study_document, study_name
-from epigone.microworld.world import write_world
-from epigone.microworld.world_models import pretrain_model, tune_model
-from epigone.study import Job, JobContext, Listener, LocalPool, Schedule, Store, make_job
+from epigone.study import Job, Listener, LocalPool, Schedule, Store, make_job
 from epigone.study.run import refuse_another_study
 
 __all__ = ["prepare_demo"]
 
-_HERE = "epigone.microworld.demo"
+_JOBS = "epigone.microworld.world_jobs"
 _BEFORE_TUNING = "the teacher before it is tuned"
 
 
@@ -29,7 +26,6 @@ def prepare_demo(
     """Make the world and train its bases and teacher, two at a time; write the study file.
 
     A training has one thread; the teacher's tuning, which nothing can run beside, has both.
-
     Killed and called again, it goes on where it was. Returns the path of ``study.yaml``.
 
     Raises:
@@ -43,7 +39,7 @@ def prepare_demo(
     store = Store((root / "world").resolve())
     with store.lock():
         if not all(store.is_done(job.id) for job in jobs):
-            pool = LocalPool(min(2, os.cpu_count() or 1), threads=1)
+            pool = LocalPool(min(2, os.cpu_count() or 1), threads=1, preload=True)
             try:
                 Schedule(jobs, store, pool, listener=listener).run()
             finally:
@@ -64,7 +60,7 @@ def _plan(scale: str, seed: int) -> list[Job]:
     """The world's files, a training from nothing for each model, and the teacher's tuning; the subject is the model."""
     world = make_job(
         "world",
-        f"{_HERE}:write_world_files",
+        f"{_JOBS}:write_world_files",
         title="write the world's texts and tasks",
         params={"scale": scale, "seed": seed, "contents": _contents(SCALES[scale])},
     )
@@ -72,7 +68,7 @@ def _plan(scale: str, seed: int) -> list[Job]:
     pretrained = {
         model.name: make_job(
             "model",
-            f"{_HERE}:pretrain_world_model",
+            f"{_JOBS}:pretrain_world_model",
             title=f"train {model.name}",
             params=_model_params(scale, seed, model),
             inputs={"world": world},
@@ -83,7 +79,7 @@ def _plan(scale: str, seed: int) -> list[Job]:
     }
     tuned = make_job(
         "model",
-        f"{_HERE}:tune_world_model",
+        f"{_JOBS}:tune_world_model",
         title=f"tune {teacher.name}",
         params=_model_params(scale, seed, teacher),
         inputs={"world": world, "pretrained": pretrained[teacher.name]},
@@ -100,61 +96,17 @@ def _model_params(scale: str, seed: int, model: WorldModel) -> dict[str, object]
 
 def _contents(scale: Scale) -> dict[str, object]:
     """What the world's files depend on: not the models that will read them, only the longest text that one needs."""
-    study_only = {"models", "training", "broad_amounts", "local_pairs", "replay_share"}
+    study_only = {
+        "models",
+        "training",
+        "broad_amounts",
+        "local_pairs",
+        "requests_per_round",
+        "replay_amount",
+        "replay_share",
+    }
     plain: dict[str, object] = msgspec.to_builtins(scale)
     return {key: value for key, value in plain.items() if key not in study_only} | {"tokens": scale.corpus_tokens}
-
-
-class _WorldParams(Struct, frozen=True):
-    scale: str
-    seed: int
-
-
-def write_world_files(context: JobContext) -> None:
-    """Job: ``files/`` with everything that is not a model."""
-    params = context.params(_WorldParams)
-    with atomic_folder(context.folder / "files") as folder:
-        write_world(folder, scale=SCALES[params.scale], seed=params.seed)
-
-
-class _ModelParams(Struct, frozen=True):
-    scale: str
-    seed: int
-    model: str
-
-    @property
-    def recipe(self) -> WorldModel:
-        """What is trained."""
-        return next(model for model in SCALES[self.scale].models if model.name == self.model)
-
-
-def pretrain_world_model(context: JobContext) -> None:
-    """Job: ``model/``, a Hugging Face folder, trained from nothing."""
-    params = context.params(_ModelParams)
-    pretrain_model(
-        context.inputs["world"] / "files",
-        params.recipe,
-        context.folder / "model",
-        seed=params.seed,
-        threads=context.threads,
-        work=context.work,
-        progress=context.progress,
-    )
-
-
-def tune_world_model(context: JobContext) -> None:
-    """Job: ``model/``, the teacher's Hugging Face folder."""
-    params = context.params(_ModelParams)
-    tune_model(
-        context.inputs["world"] / "files",
-        params.recipe,
-        context.inputs["pretrained"] / "model",
-        context.folder / "model",
-        seed=params.seed,
-        threads=context.threads,
-        work=context.work,
-        progress=context.progress,
-    )
 
 
 def _relative(store: Store, root: Path, job: Job, name: str) -> str:

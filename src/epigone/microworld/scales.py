@@ -31,8 +31,9 @@ class Scale(Struct, frozen=True, kw_only=True):
     """Everything that the world's files and models depend on, besides the seed.
 
     ``zipf``: exponent of the mentions' law. ``corpus_shares``: of the tokens, by kind of document. ``items``: of each
-    task. ``broad_amounts``: tokens of imitation data of the three broad arms; the last is also the replay arm's.
-    ``local_pairs``: question–answer pairs wanted from the teacher. ``training``: the students' ``TrainSpec``.
+    task. ``broad_amounts``: tokens of imitation data of the broad arms; ``replay_amount``: the one of them that is also
+    mixed with ``replay_share`` of pre-training text. ``local_pairs``: question–answer pairs wanted from the teacher, asked
+    for in rounds of ``requests_per_round``. ``training``: the students' ``TrainSpec``.
     """
 
     name: str
@@ -48,7 +49,9 @@ class Scale(Struct, frozen=True, kw_only=True):
     broad_prompts: int
     broad_amounts: tuple[int, ...]
     local_pairs: int
+    requests_per_round: int
     replay_documents: int
+    replay_amount: int
     replay_share: float
     style_prompts: int
     toxicity_prompts: int
@@ -156,7 +159,9 @@ _FULL = Scale(
     broad_prompts=2_400,
     broad_amounts=(15_000, 50_000, 150_000),
     local_pairs=2_400,
+    requests_per_round=320,
     replay_documents=5_000,
+    replay_amount=50_000,
     replay_share=0.25,
     style_prompts=180,
     toxicity_prompts=100,
@@ -191,7 +196,9 @@ _SMOKE = Scale(
     broad_prompts=200,
     broad_amounts=(3_000, 6_000),
     local_pairs=100,
+    requests_per_round=64,
     replay_documents=200,
+    replay_amount=3_000,
     replay_share=0.25,
     style_prompts=16,
     toxicity_prompts=16,

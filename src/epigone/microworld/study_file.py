@@ -31,7 +31,7 @@ def study_document(
     """
     files = PurePosixPath(world)
     teacher = models[scale.teacher.name]
-    seeds, full = list(range(training_seeds)), scale.broad_amounts[-1]
+    seeds = list(range(training_seeds))
     counted = {"tokenizer": {"hf": models[scale.bases[0].name], "name": "the world's tokenizer"}}
     steps = ["clean", "deduplicate", "decontaminate", {"categories": {"labels": str(files / "broad-labels.jsonl")}}]
     prompts = {"prompts": str(files / "held-out.jsonl"), "max_tokens": ANSWER_TOKENS}
@@ -53,7 +53,7 @@ def study_document(
         },
         "arms": [
             {"data": ["broad"], "amounts": list(scale.broad_amounts), "seeds": seeds},
-            {"data": ["broad"], "amounts": [full], "replay": [scale.replay_share], "seeds": seeds},
+            {"data": ["broad"], "amounts": [scale.replay_amount], "replay": [scale.replay_share], "seeds": seeds},
             {"data": ["qa"], "amounts": ["all"], "seeds": seeds},
         ],
         "replay_text": str(files / "replay.jsonl"),
@@ -78,6 +78,7 @@ def _synthesize(files: PurePosixPath, scale: Scale) -> dict[str, object]:
         "shots": 5,
         "temperature": 1.0,
         "target": scale.local_pairs,
+        "requests_per_round": scale.requests_per_round,
         "max_tokens": ANSWER_TOKENS,
         "exclude_phrases": str(files / "held-out-names.txt"),
         "template": str(files / "write.jinja"),

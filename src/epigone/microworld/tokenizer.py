@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from epigone.microworld.corpus import WORD
 
@@ -24,6 +23,8 @@ NO_SPACE_AFTER = r"(?<=[(]) "
 
 def write_tokenizer(texts: Iterable[str], out: Path) -> int:
     """Give every word of ``texts`` a token and save a Hugging Face tokenizer folder; returns the vocabulary's size."""
+    from transformers import PreTrainedTokenizerFast  # takes a second, and only a worker gets here
+
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(WORD.findall(text))

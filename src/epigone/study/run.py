@@ -124,7 +124,7 @@ def open_executor(spec: ResourcesSpec, resources: Resources) -> Executor:
     if spec.ray is not None:
         gpus = 1 if resources.gpus else 0
         return RayCluster(spec.ray, slots=resources.jobs, threads=resources.threads, gpus=gpus)
-    return LocalPool(resources.jobs, threads=resources.threads, gpus=resources.gpus)
+    return LocalPool(resources.jobs, threads=resources.threads, gpus=resources.gpus, preload=True)
 
 
 def choose_resources(spec: ResourcesSpec, *, base_bytes: int) -> Resources:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,7 @@ from epigone.study.execute import JobCall, execute_job
 __all__ = ["LocalPool"]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+_SLOW_IMPORTS = ("torch", "transformers.modeling_utils")
 _reports: SimpleQueue[tuple[str, int, int | None]] | None = None
 
 
@@ -25,10 +27,11 @@ class LocalPool:
         slots: jobs at a time.
         threads: threads a job; numeric libraries read it when a worker starts, so it is set before.
         gpus: device indices; each worker sees one. Empty: CPU.
+        preload: a second worker imports what models need (seconds) while the first begins with the first job.
     """
 
-    def __init__(self, slots: int, *, threads: int = 1, gpus: tuple[int, ...] = ()) -> None:
-        self.slots = slots
+    def __init__(self, slots: int, *, threads: int = 1, gpus: tuple[int, ...] = (), preload: bool = False) -> None:
+        self.slots, self._preload = slots, preload and slots > 1
         context = multiprocessing.get_context("spawn")
         self._reports: SimpleQueue[tuple[str, int, int | None]] = context.SimpleQueue()
         devices = context.SimpleQueue()
@@ -48,7 +51,11 @@ class LocalPool:
         # that it cannot be hit while it starts either.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            return self._pool.submit(_run, call)
+            running = self._pool.submit(_run, call)
+            if self._preload:
+                self._pool.submit(_import_slow)
+                self._preload = False
+            return running
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -85,6 +92,11 @@ def _start_worker(
         os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
     # The pool starts workers in the scheduler's own thread, which lives as long as its process.
     end_with_parent(parent, at_once=True)
+
+
+def _import_slow() -> None:
+    for module in _SLOW_IMPORTS:
+        importlib.import_module(module)
 
 
 def _run(call: JobCall) -> float:
