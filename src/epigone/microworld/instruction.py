@@ -19,7 +19,7 @@ from epigone.records import Conversation, Message
 
 __all__ = ["ANSWER_TEMPLATE", "WRITE_TEMPLATE", "instructions", "write_request"]
 
-FORMAT_SHARES = {"broad": 0.38, "qa": 0.22, "quiz": 0.09, "problems": 0.16, "summaries": 0.07, "write": 0.08}
+FORMAT_SHARES = {"broad": 0.30, "qa": 0.20, "quiz": 0.09, "problems": 0.26, "summaries": 0.07, "write": 0.08}
 DRILLED = ("qa", "quiz", "problems")
 DRILL_SHARE, DRILL_TURNS = 0.6, 5
 WRITE_REQUEST = "Write new questions and answers in the manner of these examples."

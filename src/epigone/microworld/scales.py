@@ -31,9 +31,9 @@ class Scale(Struct, frozen=True, kw_only=True):
     """Everything that the world's files and models depend on, besides the seed.
 
     ``zipf``: exponent of the mentions' law. ``corpus_shares``: of the tokens, by kind of document. ``items``: of each
-    task. ``broad_amounts``: tokens of imitation data of the broad arms; ``replay_amount``: the one of them that is also
-    mixed with ``replay_share`` of pre-training text. ``local_pairs``: question–answer pairs wanted from the teacher, asked
-    for in rounds of ``requests_per_round``. ``training``: the students' ``TrainSpec``.
+    task. ``broad_amounts``: tokens of imitation data of the broad arms; ``replay_amount``: the one of them that also
+    comes with ``replay_share`` of pre-training text. ``local_pairs``: question–answer pairs wanted from the teacher, in
+    rounds of ``requests_per_round``. ``training``: the students' ``TrainSpec``.
     """
 
     name: str
@@ -149,16 +149,16 @@ _FULL = Scale(
             name="teacher",
             config=_llama(256, 8),
             corpus_tokens=1_100_000,
-            pretraining=_pretraining(2.5e-3),
-            instruction=_fine_tuning(5e-4, 4),
+            pretraining=_pretraining(3.5e-3),
+            instruction=_fine_tuning(1e-3, 4),
             replay_tokens=200_000,
             cost=150,
             tuning_cost=90,
         ),
     ),
-    broad_prompts=2_400,
+    broad_prompts=2_250,
     broad_amounts=(15_000, 50_000, 150_000),
-    local_pairs=2_400,
+    local_pairs=1_800,
     requests_per_round=320,
     replay_documents=5_000,
     replay_amount=50_000,
