@@ -62,6 +62,7 @@ def _plan(scale: str, seed: int) -> list[Job]:
         "world",
         f"{_JOBS}:write_world_files",
         title="write the world's texts and tasks",
+        version=2,
         params={"scale": scale, "seed": seed, "contents": _contents(SCALES[scale])},
     )
     teacher = SCALES[scale].teacher
