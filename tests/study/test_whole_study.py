@@ -22,7 +22,7 @@ import pytest
 from epigone.disk import read_json, read_jsonl, read_yaml, write_yaml
 from epigone.microworld import prepare_demo
 from epigone.models import RequestCache, ServerProcess
-from epigone.records import Conversation, Output, Results
+from epigone.records import Conversation, Output, Results, ScoreReply, Vote
 from epigone.study import Event, Job, LocalPool, Plan, Schedule, Store, make_plan, read_study
 from epigone.study.costs import asked_at_most
 
@@ -112,6 +112,23 @@ def test_check_bounds_what_the_run_asked_its_teacher(finished: Path) -> None:
     assert usage.replies - written == sum(row.requests for what, row in asked.items() if what != "data qa")
     assert usage.prompt_tokens <= sum(row.prompt_tokens for row in asked.values())
     assert usage.completion_tokens <= sum(row.reply_tokens for row in asked.values())
+
+
+def test_a_likelihood_judge_scores_the_teachers_answers_once(finished: Path) -> None:
+    plan = make_plan(read_study(finished / "study.yaml"), finished)
+    (scoring,) = plan.of_stage("likelihood")
+    judging = plan.of_stage("judge")
+    assert len(judging) == len(plan.models) - 1
+    assert {job.inputs["teacher_scores"] for job in judging} == {scoring.id}
+    store = Store(finished)
+    scores = read_json(store.folder(scoring.id) / "scores.json", dict[str, ScoreReply])
+    answers = read_jsonl(store.folder(scoring.inputs["teacher"]) / "outputs.jsonl", Output)
+    assert set(scores) == {answer.id for answer in answers if answer.response}
+    for job in judging:
+        for vote in read_jsonl(store.folder(job.id) / "votes.jsonl", Vote):
+            if vote.status == "ok" and vote.margin:
+                score = scores[vote.item]
+                assert f"teacher {(score.logprob or 0) / score.tokens:.3f};" in (vote.reason or "")
 
 
 def test_running_again_does_nothing_and_changes_nothing(finished: Path) -> None:
