@@ -36,6 +36,7 @@ def test_the_public_names_are_these() -> None:
         "plan_attacks",
         "plan_judging",
         "plan_tone",
+        "score_answers",
         "tone_judge",
     ]
     for room in (style, preference):
