@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from epigone.disk import write_yaml
 from epigone.errors import SpecError
@@ -71,7 +72,7 @@ def _plan(scale: str, seed: int) -> list[Job]:
             "model",
             f"{_JOBS}:pretrain_world_model",
             title=f"train {model.name}",
-            params=_model_params(scale, seed, model),
+            params=_model_params(scale, seed, _before_tuning(model)),
             inputs={"world": world},
             subject=_BEFORE_TUNING if model is teacher else model.name,
             cost=model.cost,
@@ -89,6 +90,11 @@ def _plan(scale: str, seed: int) -> list[Job]:
         alone=True,
     )
     return [world, *pretrained.values(), tuned]
+
+
+def _before_tuning(model: WorldModel) -> WorldModel:
+    """What the pre-training depends on: another tuning leaves it as it is."""
+    return replace(model, instruction=None, replay_tokens=0, tuning_cost=0.0)
 
 
 def _model_params(scale: str, seed: int, model: WorldModel) -> dict[str, object]:

@@ -54,7 +54,7 @@ def judge_by_likelihood(
     }
     wanted = list(
         dict.fromkeys(
-            _request(pair.prompt, answer or "")
+            _request(pair.prompt, answer)
             for pair in asked.values()
             for answer in (pair.student_response, None if pair.item in known else pair.teacher_response)
             if answer is not None
